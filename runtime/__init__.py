@@ -1,0 +1,1 @@
+"""Text becomes a verdict: onnxruntime on a CPU, and nothing else."""

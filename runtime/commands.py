@@ -1,0 +1,47 @@
+"""What the commands have in common: one line and exit code 2 for a user's mistake, quiet ends otherwise."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+import click
+import typer
+
+from runtime.errors import SpamEdgeError
+
+
+def fail(command: str, message: str) -> NoReturn:
+    """Print one line to stderr and exit with code 2."""
+    print(f"{command}: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def run(command: str, main: Callable[..., object]) -> NoReturn:
+    """Run ``main`` as a command of that name, with its typer annotations as flags, and exit.
+
+    Exit codes: 0, what ``main`` raised as ``typer.Exit``, 2 for a mistake of the user (`SpamEdgeError`, a wrong
+    flag, a file that the system refuses), 130 after Ctrl-C. A reader that went away ends the command quietly.
+    """
+    app = typer.Typer(
+        add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+    )
+    app.command(name=command)(main)
+    try:
+        code = typer.main.get_command(app).main(prog_name=command, standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+    except (click.Abort, KeyboardInterrupt):
+        print(file=sys.stderr)
+        raise SystemExit(130) from None
+    except click.ClickException as error:
+        fail(command, error.format_message() + f" (see {command} --help)")
+    except SpamEdgeError as error:
+        fail(command, str(error))
+    except OSError as error:
+        fail(command, f"{error.filename or 'input or output'}: {error.strerror or error}")
+    raise SystemExit(code if isinstance(code, int) else 0)

@@ -1,0 +1,45 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runtime.errors import OutputError
+
+
+@contextmanager
+def written_beside(target: Path, *, directory: bool = False) -> Iterator[Path]:
+    """Yield a temporary path next to ``target``, which takes its place only when the block ends without an error.
+
+    With ``directory`` the temporary path is an empty folder that replaces ``target`` as a whole. What stood at
+    ``target`` before stays as it was if anything fails. Raises ``OutputError`` where the place cannot be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+    try:
+        inner = scratch / target.name
+        if directory:
+            inner.mkdir()
+        yield inner
+        if directory and target.is_dir():
+            old = scratch / "replaced"
+            os.rename(target, old)
+            try:
+                os.rename(inner, target)
+            except OSError:
+                os.rename(old, target)
+                raise
+        else:
+            os.replace(inner, target)
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

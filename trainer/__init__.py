@@ -1,0 +1,1 @@
+"""Labelled messages become a fine-tuned checkpoint."""

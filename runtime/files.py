@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ def written_beside(target: Path, *, directory: bool = False) -> Iterator[Path]:
     """Yield a temporary path next to ``target``, which takes its place only when the block ends without an error.
 
     With ``directory`` the temporary path is an empty folder that replaces ``target`` as a whole. What stood at
-    ``target`` before stays as it was if anything fails. Raises ``OutputError`` where the place cannot be written.
+    ``target`` before stays as it was if anything fails, and files of other names in a replaced folder are kept. Raises ``OutputError`` where the place cannot be written.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -31,14 +30,16 @@ def written_beside(target: Path, *, directory: bool = False) -> Iterator[Path]:
         yield inner
         if directory and target.is_dir():
             old = scratch / "replaced"
-            os.rename(target, old)
+            target.rename(old)
             try:
-                os.rename(inner, target)
+                inner.rename(target)
             except OSError:
-                os.rename(old, target)
+                old.rename(target)
                 raise
+            for kept in [path for path in old.iterdir() if not (target / path.name).exists()]:
+                kept.rename(target / kept.name)
         else:
-            os.replace(inner, target)
+            inner.replace(target)
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
     finally:

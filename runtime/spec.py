@@ -77,7 +77,7 @@ class ClassifierSpec:
                 self.pad_length == 0 if self.padding == "batch" else 0 < self.pad_length <= self.context_length,
                 f"pad length {self.pad_length} with padding {self.padding!r}",
             ),
-            (0 <= self.threshold, f"threshold {self.threshold}"),
+            (self.threshold >= 0, f"threshold {self.threshold}"),
             (self.temperature > 0, f"temperature {self.temperature}"),
         ]
         for fine, what in problems:

@@ -1,0 +1,91 @@
+"""The checkpoint directory: weights and config as ``transformers`` reads them, and what a classifier is besides."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import ModelError
+from runtime.spec import END_OF_TEXT, ClassifierSpec
+from trainer.errors import TrainerError
+from trainer.gpt2 import GPT2Classifier, GPT2Config
+from trainer.pretrained import WEIGHTS_FILE, load_weights, read_weights
+
+CONFIG_FILE = "config.json"
+
+
+class Classifier(GPT2Classifier):
+    """A model together with its description, as a checkpoint holds them."""
+
+    def __init__(self, config: GPT2Config, spec: ClassifierSpec) -> None:
+        super().__init__(config, spec.readout)
+        self.spec = spec
+
+
+def hugging_face_config(config: GPT2Config, spec: ClassifierSpec) -> dict[str, Any]:
+    """``config.json``: what ``GPT2ForSequenceClassification.from_pretrained`` needs, and the spec.
+
+    With ``padding="batch"`` Hugging Face's model finds the last token as the last one that is not ``pad_token_id``;
+    where padding counts as text, no token is padding, which -1 says.
+    """
+    return {
+        "architectures": ["GPT2ForSequenceClassification"],
+        "model_type": "gpt2",
+        "activation_function": "gelu_new",
+        "n_layer": config.n_layer,
+        "n_embd": config.n_embd,
+        "n_head": config.n_head,
+        "n_positions": config.n_positions,
+        "vocab_size": config.vocab_size,
+        "layer_norm_epsilon": config.layer_norm_epsilon,
+        "resid_pdrop": config.dropout,
+        "embd_pdrop": config.dropout,
+        "attn_pdrop": config.dropout,
+        "bos_token_id": END_OF_TEXT,
+        "eos_token_id": END_OF_TEXT,
+        "pad_token_id": END_OF_TEXT if spec.padding == "batch" else -1,
+        "num_labels": config.n_labels,
+        "id2label": {str(index): label for index, label in enumerate(spec.labels)},
+        "label2id": {label: index for index, label in enumerate(spec.labels)},
+        "spam_edge": spec.to_dict(),
+    }
+
+
+def save_model(folder: Path, model: GPT2Classifier, spec: ClassifierSpec) -> None:
+    """Write ``config.json`` and ``model.safetensors`` into an existing folder."""
+    from safetensors.torch import save_file
+
+    config = json.dumps(hugging_face_config(model.config, spec), indent=2, ensure_ascii=False)
+    (folder / CONFIG_FILE).write_text(config + "\n", encoding="utf-8")
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def read_config(folder: Path) -> tuple[GPT2Config, ClassifierSpec]:
+    """Shape and description of a checkpoint. Raises ``TrainerError`` where it is not one of ours."""
+    file = folder / CONFIG_FILE
+    if not file.is_file():
+        raise TrainerError(f"no checkpoint at {folder}: it has no {CONFIG_FILE}; make one with spam-train")
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        spec = ClassifierSpec.from_dict(values["spam_edge"])
+        names = {field.name for field in dataclasses.fields(GPT2Config)} - {"n_labels", "dropout"}
+        config = GPT2Config(
+            n_labels=len(spec.labels), dropout=values["resid_pdrop"], **{name: values[name] for name in names}
+        )
+    except (ValueError, KeyError, TypeError, ModelError) as error:
+        raise TrainerError(f"{file} does not describe a spam-edge checkpoint: {error}") from error
+    return config, spec
+
+
+def load_checkpoint(folder: Path) -> Classifier:
+    """The classifier in a checkpoint directory, float32, on the CPU, in evaluation mode.
+
+    Raises ``TrainerError`` where it is missing, broken or incomplete.
+    """
+    config, spec = read_config(folder)
+    model = Classifier(config, spec)
+    load_weights(model, read_weights(folder), str(folder / WEIGHTS_FILE), head=True)
+    return model.eval()

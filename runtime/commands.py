@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
-import click
 import typer
 
 from runtime.errors import SpamEdgeError
+
+_ClickError: Any = typer.BadParameter.__mro__[2]  # click's ClickException; some versions of typer bring their own click
 
 
 def fail(command: str, message: str) -> NoReturn:
@@ -33,15 +34,21 @@ def run(command: str, main: Callable[..., object]) -> NoReturn:
         code = typer.main.get_command(app).main(prog_name=command, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()
         raise SystemExit(0) from None
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         print(file=sys.stderr)
         raise SystemExit(130) from None
-    except click.ClickException as error:
+    except _ClickError as error:
         fail(command, error.format_message() + f" (see {command} --help)")
     except SpamEdgeError as error:
         fail(command, str(error))
     except OSError as error:
+        _close_stdout()
         fail(command, f"{error.filename or 'input or output'}: {error.strerror or error}")
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _close_stdout() -> None:
+    """Send what is still buffered nowhere, so that Python's last flush does not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,73 @@
+"""Writes ONNX graphs: nodes that are named for what they do, and constants that are stored once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+MICROSOFT = "com.microsoft"
+"""Domain of onnxruntime's own operators."""
+
+
+class GraphBuilder:
+    """Collects nodes and initializers; every method that makes a tensor returns its name."""
+
+    def __init__(self, opset: int) -> None:
+        self.opset = opset
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, onnx.TensorProto] = {}
+
+    def constant(self, name: str, value: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> str:
+        """Store a constant under a name that stands for its value: asked for again, it is the same tensor."""
+        if name not in self.initializers:
+            self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(value, dtype), name)
+        return name
+
+    def integers(self, *values: int) -> str:
+        """An int64 vector with these values."""
+        return self.constant("int64_" + "_".join(map(str, values)), values, np.int64)
+
+    def number(self, value: float) -> str:
+        """A float32 scalar."""
+        return self.constant(f"float_{value:.9g}", value)
+
+    def node(self, operator: str, inputs: Sequence[str], name: str, *, domain: str = "", **attributes: Any) -> str:
+        """Add a node with one output, which has the node's name."""
+        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, domain=domain, **attributes))
+        return name
+
+    def nodes_out(
+        self, operator: str, inputs: Sequence[str], outputs: Sequence[str], *, domain: str = "", **attributes: Any
+    ) -> None:
+        """Add a node with several outputs, named for the first of them that is used."""
+        name = next(output for output in outputs if output)
+        self.nodes.append(helper.make_node(operator, inputs, outputs, name=name, domain=domain, **attributes))
+
+    def reduce(self, operator: str, x: str, axis: int, name: str, *, keepdims: bool) -> str:
+        """A reduction along one axis, whose axis is an attribute or an input as the opset has it."""
+        if self.opset >= 18 or operator == "ReduceSum":
+            return self.node(operator, [x, self.integers(axis)], name, keepdims=int(keepdims))
+        return self.node(operator, [x], name, axes=[axis], keepdims=int(keepdims))
+
+    def model(
+        self,
+        inputs: Sequence[onnx.ValueInfoProto],
+        outputs: Sequence[onnx.ValueInfoProto],
+        properties: dict[str, str],
+    ) -> onnx.ModelProto:
+        """The finished model, stamped with exactly this opset and the oldest file format that can hold it."""
+        domains = sorted({node.domain for node in self.nodes} - {""})
+        opsets = [helper.make_opsetid("", self.opset)] + [helper.make_opsetid(domain, 1) for domain in domains]
+        graph = helper.make_graph(self.nodes, "spam_edge", inputs, outputs)
+        version = helper.find_min_ir_version_for(opsets, ignore_unknown=True)
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=version, producer_name="spam-edge")
+        helper.set_model_props(model, properties)
+        # moved one by one: a constant must not stand in memory twice
+        for name in list(self.initializers):
+            model.graph.initializer.append(self.initializers.pop(name))
+        return model

@@ -1,0 +1,194 @@
+"""GPT-2 as an ONNX graph: ids and mask in, the logits of one token a message out.
+
+Built node by node from a checkpoint's shape and weights rather than traced, so that nothing is in it which the
+computation does not need. The work runs on ``(batch * sequence, width)``: only attention sees messages side by side.
+The last block computes keys and values for every token, and all else for the one token that is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper
+
+from exporter.builder import GraphBuilder
+from runtime.spec import ClassifierSpec
+from trainer.gpt2 import GPT2Config
+
+Array = npt.NDArray[np.float32]
+
+Weights = Mapping[str, Array]
+"""A checkpoint's tensors by name, without the ``transformer.`` in front."""
+
+MASKED = -1e9
+"""Added to the attention score of a key that a query must not see: its share becomes 0 in float32."""
+
+
+class Gpt2Graph(GraphBuilder):
+    """The graph in float32, from standard operators."""
+
+    def __init__(self, config: GPT2Config, weights: Weights, opset: int) -> None:
+        super().__init__(opset)
+        self.config = config
+        self.weights = weights
+
+    def build(self, spec: ClassifierSpec) -> onnx.ModelProto:
+        """The whole model, described by ``spec``."""
+        blocks = [f"h.{number}" for number in range(self.config.n_layer)]
+        ids, mask = "input_ids", "attention_mask"
+        if spec.readout == "first":  # a first token sees nothing but itself
+            ids, mask = (self.node("Gather", [x, self.integers(0)], f"first.{x}", axis=1) for x in (ids, mask))
+        self.shapes(ids, mask)
+        x = self.embed(ids)
+        normed = self.norm(x, f"{blocks[0]}.ln_1")
+        for block, following in zip(blocks, [f"{block}.ln_1" for block in blocks[1:]] + ["ln_f"], strict=True):
+            if block != blocks[-1]:
+                y = self.attention(normed, f"{block}.attn")
+            else:
+                y = self.attention_at(normed, f"{block}.attn")
+                x = self.take(x, f"{block}.read")
+            x, normed = self.add_and_norm(x, y, f"{block}.ln_2")
+            y = self.mlp(normed, f"{block}.mlp")
+            x, normed = self.add_and_norm(x, y, following)
+        self.score(normed)
+        axes = ["batch", "sequence"]
+        return self.model(
+            [helper.make_tensor_value_info(name, TensorProto.INT64, axes) for name in ("input_ids", "attention_mask")],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", self.config.n_labels])],
+            spec.to_props(),
+        )
+
+    def shapes(self, ids: str, mask: str) -> None:
+        """What depends on the batch's shape alone, once for all blocks."""
+        heads = [self.config.n_head, self.config.n_embd // self.config.n_head]
+        self.length = self.node("Shape", [ids], "length", start=1, end=2)
+        # rows.read: where in (batch * sequence) each message's last token is
+        self.node("Squeeze", [self.length], "stride")
+        self.node("Size", [ids], "tokens")
+        zero = self.constant("int64_scalar_0", 0, np.int64)
+        self.node("Range", [zero, "tokens", "stride"], "rows.first")
+        self.reduce("ReduceSum", mask, 1, "lengths", keepdims=False)
+        self.node("Add", ["lengths", self.integers(-1)], "lengths.less_1")
+        self.node("Add", ["rows.first", "lengths.less_1"], "rows.read")
+        # (batch * sequence, parts * width) comes apart into this
+        for parts in (3, 2):
+            self.node(
+                "Concat", [self.integers(-1), self.length, self.integers(parts, *heads)], f"shape.{parts}", axis=0
+            )
+        self.node("Concat", [self.length, self.length], "shape.square", axis=0)
+        masked = helper.make_tensor("masked", TensorProto.FLOAT, [1], [MASKED])
+        self.node("ConstantOfShape", ["shape.square"], "masked", value=masked)
+        self.node("Trilu", ["masked", self.constant("int64_scalar_1", 1, np.int64)], "mask.causal", upper=1)
+        self.node("Unsqueeze", [mask, self.integers(1, 2)], "mask.rows")
+        self.node("Cast", ["mask.rows"], "mask.real", to=TensorProto.BOOL)
+        self.node("Where", ["mask.real", self.number(0), self.number(MASKED)], "mask.padding")
+
+    def weight(self, name: str) -> str:
+        """A tensor of the checkpoint as a constant."""
+        return self.constant(name, self.weights[name])
+
+    def embed(self, ids: str) -> str:
+        """(batch * sequence, width): each token's embedding and its position's."""
+        width = self.config.n_embd
+        tokens = self.node("Gather", [self.weight("wte.weight"), ids], "wte")
+        positions = self.node(
+            "Slice", [self.weight("wpe.weight"), self.integers(0), self.length, self.integers(0)], "wpe"
+        )
+        self.node("Add", [tokens, positions], "embedding")
+        return self.node("Reshape", ["embedding", self.integers(-1, width)], "embedding.rows")
+
+    def norm(self, x: str, name: str) -> str:
+        """Layer normalization."""
+        return self.node(
+            "LayerNormalization",
+            [x, self.weight(f"{name}.weight"), self.weight(f"{name}.bias")],
+            name,
+            epsilon=self.config.layer_norm_epsilon,
+        )
+
+    def add_and_norm(self, x: str, y: str, norm: str) -> tuple[str, str]:
+        """The sum of the residual stream and a branch, and that sum normalized."""
+        total = self.node("Add", [x, y], f"{y}.residual")
+        return total, self.norm(total, norm)
+
+    def take(self, x: str, name: str) -> str:
+        """(batch * sequence, width) to (batch, width): the rows that are read."""
+        return self.node("Gather", [x, "rows.read"], name)
+
+    def linear(self, x: str, weight: Array, bias: Array, name: str) -> str:
+        """``x @ weight + bias``: (rows, in) to (rows, out)."""
+        inputs = [x, self.constant(f"{name}.weight", weight), self.constant(f"{name}.bias", bias)]
+        return self.node("Gemm", inputs, name)
+
+    def parameters(self, name: str) -> tuple[Array, Array]:
+        """Weight (in, out) and bias (out,) of one of the checkpoint's linear layers."""
+        return self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
+
+    def attention_parameters(self, name: str) -> tuple[Array, Array]:
+        """The same for queries, keys and values, with the scores' 1 / sqrt(head width) put into the queries."""
+        width = self.config.n_embd
+        scale = np.ones(3 * width, np.float32)
+        scale[:width] = 1 / math.sqrt(width // self.config.n_head)
+        weight, bias = self.parameters(f"{name}.c_attn")
+        return weight * scale, bias * scale
+
+    def attention(self, x: str, name: str) -> str:
+        """Causal self-attention: (batch * sequence, width) to the same."""
+        qkv = self.linear(x, *self.attention_parameters(name), f"{name}.c_attn")
+        q, k, v = self.heads(qkv, ["q", "k", "v"], name)
+        return self.attend(q, k, v, "mask.causal", name)
+
+    def attention_at(self, x: str, name: str) -> str:
+        """The same for the tokens that are read alone: (batch * sequence, width) to (batch, width)."""
+        width, heads = self.config.n_embd, self.config.n_head
+        weight, bias = self.attention_parameters(name)
+        q = self.linear(self.take(x, f"{name}.read"), weight[:, :width], bias[:width], f"{name}.c_attn.q")
+        q = self.node("Reshape", [q, self.integers(-1, heads, 1, width // heads)], f"{name}.q")
+        k, v = self.heads(self.linear(x, weight[:, width:], bias[width:], f"{name}.c_attn.kv"), ["k", "v"], name)
+        return self.attend(q, k, v, "mask.padding", name)
+
+    def heads(self, x: str, parts: list[str], name: str) -> list[str]:
+        """(batch * sequence, parts * width) to as many (1, batch, heads, sequence, width / heads)."""
+        x = self.node("Reshape", [x, f"shape.{len(parts)}"], f"{name}.split")
+        x = self.node("Transpose", [x], f"{name}.heads", perm=[2, 0, 3, 1, 4])
+        outputs = [f"{name}.{part}" for part in parts]
+        self.nodes_out("Split", [x, self.integers(*[1] * len(parts))], outputs, axis=0)
+        return outputs
+
+    def attend(self, q: str, k: str, v: str, mask: str, name: str) -> str:
+        """Attention by the book over heads, and its projection: to (rows, width)."""
+        self.node("Transpose", [k], f"{name}.k_t", perm=[0, 1, 2, 4, 3])
+        self.node("MatMul", [q, f"{name}.k_t"], f"{name}.scores")
+        self.node("Add", [f"{name}.scores", mask], f"{name}.masked")
+        self.node("Softmax", [f"{name}.masked"], f"{name}.shares", axis=-1)
+        self.node("MatMul", [f"{name}.shares", v], f"{name}.mix")
+        self.node("Transpose", [f"{name}.mix"], f"{name}.tokens", perm=[0, 1, 3, 2, 4])
+        self.node("Reshape", [f"{name}.tokens", self.integers(-1, self.config.n_embd)], f"{name}.rows")
+        return self.linear(f"{name}.rows", *self.parameters(f"{name}.c_proj"), f"{name}.c_proj")
+
+    def mlp(self, x: str, name: str) -> str:
+        """The feed-forward half: (rows, width) to the same."""
+        x = self.linear(x, *self.parameters(f"{name}.c_fc"), f"{name}.c_fc")
+        return self.linear(self.gelu(x, f"{name}.gelu"), *self.parameters(f"{name}.c_proj"), f"{name}.c_proj")
+
+    def gelu(self, x: str, name: str) -> str:
+        """GELU in its tanh form (Hendrycks and Gimpel 2016)."""
+        if self.opset >= 20:
+            return self.node("Gelu", [x], name, approximate="tanh")
+        # in these very steps, which onnxruntime recognizes and runs as one
+        self.node("Pow", [x, self.number(3)], f"{name}.cube")
+        self.node("Mul", [f"{name}.cube", self.number(0.044715)], f"{name}.small")
+        self.node("Add", [x, f"{name}.small"], f"{name}.sum")
+        self.node("Mul", [f"{name}.sum", self.number(math.sqrt(2 / math.pi))], f"{name}.scaled")
+        self.node("Tanh", [f"{name}.scaled"], f"{name}.tanh")
+        self.node("Add", [f"{name}.tanh", self.number(1)], f"{name}.gate")
+        self.node("Mul", [x, self.number(0.5)], f"{name}.half")
+        return self.node("Mul", [f"{name}.half", f"{name}.gate"], name)
+
+    def score(self, x: str) -> str:
+        """(batch, width) to the logits (batch, labels)."""
+        return self.node("Gemm", [x, self.weight("score.weight")], "logits", transB=1)

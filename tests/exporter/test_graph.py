@@ -1,0 +1,93 @@
+"""The graph gives PyTorch's logits, in several runtimes, and has nothing in it that is not needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+from exporter.export import OLDEST_OPSET, Options, release, runs, write_graph
+from exporter.graph import Gpt2Graph
+from runtime.spec import ClassifierSpec
+from tests.exporter.models import make_model, torch_logits
+from trainer.checkpoint import Classifier
+
+OPSETS = [opset for opset in range(OLDEST_OPSET, onnx.defs.onnx_opset_version() + 1) if runs(opset)]
+BATCHES = [(1,), (2,), (3,), (16,), (120,), (3, 16, 7, 1), (1024,), (5, 1024)]
+
+
+def graph_of(model: Classifier, options: Options) -> onnx.ModelProto:
+    return Gpt2Graph(model.config, release(model), options.opset).build(model.spec)
+
+
+def session_of(graph: onnx.ModelProto) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def largest_difference(model: Classifier, session: ort.InferenceSession) -> float:
+    differences = []
+    for lengths in BATCHES:
+        feeds, expected = torch_logits(model, [min(length, model.config.n_positions) for length in lengths])
+        differences.append(np.abs(session.run(None, feeds)[0] - expected).max())
+    return float(max(differences))
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_every_opset_passes_the_checker_and_gives_pytorchs_logits(model: Classifier, opset: int) -> None:
+    graph = graph_of(model, Options(opset))
+    onnx.checker.check_model(graph, full_check=True)
+    assert {entry.domain: entry.version for entry in graph.opset_import} == {"": opset}
+    assert largest_difference(model, session_of(graph)) < 2e-5
+
+
+@pytest.mark.parametrize("opset", [OPSETS[0], OPSETS[-1]])
+def test_the_reference_evaluator_agrees(model: Classifier, opset: int) -> None:
+    evaluator = ReferenceEvaluator(graph_of(model, Options(opset)))
+    for lengths in [(1,), (3, 9, 1)]:
+        feeds, expected = torch_logits(model, lengths)
+        np.testing.assert_allclose(evaluator.run(None, feeds)[0], expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("opset", [OPSETS[0]])
+def test_openvino_agrees(model: Classifier, opset: int, tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino", reason="openvino is not installed")
+    onnx.save(graph_of(model, Options(opset)), tmp_path / "model.onnx")
+    compiled = openvino.Core().compile_model(
+        tmp_path / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    )
+    for lengths in [(1,), (3, 9, 1), (120,)]:
+        feeds, expected = torch_logits(model, lengths)
+        np.testing.assert_allclose(compiled(feeds)["logits"], expected, atol=2e-5)
+
+
+def test_the_first_token_can_be_read_instead_of_the_last() -> None:
+    model = make_model(spec=ClassifierSpec(readout="first"))
+    assert largest_difference(model, session_of(graph_of(model, Options()))) < 2e-5
+
+
+def test_head_widths_whose_root_is_no_power_of_two_and_more_labels() -> None:
+    spec = ClassifierSpec(labels=("ham", "spam", "other"), context_length=64)
+    model = make_model(n_embd=36, n_head=3, n_labels=3, n_positions=64, spec=spec)
+    assert largest_difference(model, session_of(graph_of(model, Options()))) < 2e-5
+
+
+def test_every_node_and_constant_serves_the_logits(model: Classifier) -> None:
+    graph = graph_of(model, Options()).graph
+    used = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    assert all(set(node.output) & used for node in graph.node)
+    assert {constant.name for constant in graph.initializer} <= used
+    assert len({node.name for node in graph.node}) == len(graph.node)
+    assert not any(name.endswith(".attn.c_attn.weight") for name in used if name.startswith("h.2"))
+
+
+def test_the_file_describes_itself(model: Classifier, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    write_graph(model.config, release(model), model.spec, Options(), path)
+    properties = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert ClassifierSpec.from_props(properties) == model.spec

@@ -27,7 +27,10 @@ def run(command: str, main: Callable[..., object]) -> NoReturn:
     flag, a file that the system refuses), 130 after Ctrl-C. A reader that went away ends the command quietly.
     """
     app = typer.Typer(
-        add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.command(name=command)(main)
     try:

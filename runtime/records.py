@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 
 from runtime.errors import InputError
 
@@ -36,20 +36,33 @@ def read_records(path: Path, *, headerless: Sequence[str] = (), encoding: str = 
     try:
         match path.suffix.lower():
             case ".parquet":
-                yield from _parquet(path)
+                yield from parquet_records(path, str(path))
             case ".jsonl" | ".ndjson":
-                yield from _json_lines(path, encoding)
+                yield from text_records(_lines(path, encoding), "jsonl", str(path))
             case ".csv":
-                csv.field_size_limit(sys.maxsize)
-                reader = csv.reader(_lines(path, encoding), strict=True)
-                yield from _table(path, ((reader.line_num, row) for row in reader), headerless)
+                yield from text_records(_lines(path, encoding), "csv", str(path), headerless)
             case _:
-                rows = ((n, line.rstrip("\r\n").split("\t")) for n, line in enumerate(_lines(path, encoding), 1))
-                yield from _table(path, rows, headerless)
-    except csv.Error as error:
-        raise InputError(f"{path}: row {reader.line_num}: {error}") from error
+                yield from text_records(_lines(path, encoding), "tsv", str(path), headerless)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
+
+
+def text_records(
+    lines: Iterable[str], form: Literal["csv", "tsv", "jsonl"], name: str, headerless: Sequence[str] = ()
+) -> Iterator[Record]:
+    """Yield the rows of decoded lines, as `read_records` does; ``name`` stands for the file in error messages."""
+    if form == "jsonl":
+        yield from _json_lines(name, lines)
+    elif form == "csv":
+        csv.field_size_limit(sys.maxsize)
+        reader = csv.reader(lines, strict=True)
+        try:
+            yield from _table(name, ((reader.line_num, row) for row in reader), headerless)
+        except csv.Error as error:
+            raise InputError(f"{name}: row {reader.line_num}: {error}") from error
+    else:
+        rows = ((number, line.rstrip("\r\n").split("\t")) for number, line in enumerate(lines, 1))
+        yield from _table(name, rows, headerless)
 
 
 def _lines(path: Path, encoding: str) -> Iterator[str]:
@@ -68,7 +81,7 @@ def _lines(path: Path, encoding: str) -> Iterator[str]:
             yield text.removeprefix("\ufeff") if number == 1 else text
 
 
-def _table(path: Path, rows: Iterator[tuple[int, list[str]]], headerless: Sequence[str]) -> Iterator[Record]:
+def _table(name: str, rows: Iterator[tuple[int, list[str]]], headerless: Sequence[str]) -> Iterator[Record]:
     header: Sequence[str] = ()
     for number, row in rows:
         if not row or row == [""]:
@@ -79,35 +92,36 @@ def _table(path: Path, rows: Iterator[tuple[int, list[str]]], headerless: Sequen
             if named:
                 continue
         if len(row) != len(header):
-            raise InputError(f"{path}: row {number} has {len(row)} columns, the first row has {len(header)}")
+            raise InputError(f"{name}: row {number} has {len(row)} columns, the first row has {len(header)}")
         yield Record(number, dict(zip(header, row, strict=True)))
 
 
-def _json_lines(path: Path, encoding: str) -> Iterator[Record]:
-    for number, line in enumerate(_lines(path, encoding), 1):
+def _json_lines(name: str, lines: Iterable[str]) -> Iterator[Record]:
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             fields = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: row {number} is not JSON: {error}") from error
+            raise InputError(f"{name}: row {number} is not JSON: {error}") from error
         if not isinstance(fields, dict):
-            raise InputError(f"{path}: row {number} is not a JSON object")
+            raise InputError(f"{name}: row {number} is not a JSON object")
         yield Record(number, fields)
 
 
-def _parquet(path: Path) -> Iterator[Record]:
+def parquet_records(file: Path | BinaryIO, name: str) -> Iterator[Record]:
+    """Yield the rows of a Parquet file; ``name`` stands for it in error messages."""
     try:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
-        raise InputError(f"{path}: reading Parquet needs another package: pip install 'spam-edge[parquet]'") from error
+        raise InputError(f"{name}: reading Parquet needs another package: pip install 'spam-edge[parquet]'") from error
     try:
         number = 0
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
+        with parquet.ParquetFile(file) as table:
+            for batch in table.iter_batches(batch_size=1024):
                 for fields in batch.to_pylist():
                     number += 1
                     yield Record(number, fields)
     except pa.ArrowException as error:
-        raise InputError(f"{path}: not a Parquet file that can be read: {error}") from error
+        raise InputError(f"{name}: not a Parquet file that can be read: {error}") from error

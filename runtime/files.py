@@ -15,8 +15,9 @@ from runtime.errors import OutputError
 def written_beside(target: Path, *, directory: bool = False) -> Iterator[Path]:
     """Yield a temporary path next to ``target``, which takes its place only when the block ends without an error.
 
-    With ``directory`` the temporary path is an empty folder that replaces ``target`` as a whole. What stood at
-    ``target`` before stays as it was if anything fails, and files of other names in a replaced folder are kept. Raises ``OutputError`` where the place cannot be written.
+    With ``directory`` the temporary path is an empty folder that replaces ``target``; files of other names in a folder
+    that is replaced are kept. What stood at ``target`` before stays as it was if anything fails.
+    Raises ``OutputError`` where the place cannot be written.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -61,6 +61,7 @@ def save_model(folder: Path, model: GPT2Classifier, spec: ClassifierSpec) -> Non
     (folder / CONFIG_FILE).write_text(config + "\n", encoding="utf-8")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    (folder / WEIGHTS_FILE).chmod((folder / CONFIG_FILE).stat().st_mode)  # save_file leaves it to its owner alone
 
 
 def read_config(folder: Path) -> tuple[GPT2Config, ClassifierSpec]:

@@ -105,13 +105,13 @@ class Attention(nn.Module):
 
     def heads(self, x: Tensor) -> Tensor:
         """(batch, length, width) to (batch, heads, length, width / heads)."""
-        return x.unflatten(-1, (self.n_head, -1)).transpose(1, 2)
+        return x.view(*x.shape[:-1], self.n_head, -1).transpose(1, 2)
 
     def forward(self, x: Tensor, packing: Packing) -> Tensor:
         """(tokens, width) to (tokens, width); a token attends to itself and to what came before it in its message."""
         width = x.shape[1]
         # what stands in unused slots lies to the right of every real query, where causal attention does not look
-        q, k, v = self.c_attn(x)[packing.slots].split(width, dim=-1)
+        q, k, v = self.c_attn(x)[packing.slots].chunk(3, dim=-1)
         dropout = self.dropout if self.training else 0.0
         y = F.scaled_dot_product_attention(
             self.heads(q), self.heads(k), self.heads(v), dropout_p=dropout, is_causal=True
@@ -123,7 +123,7 @@ class Attention(nn.Module):
         width = x.shape[1]
         weight, bias = self.c_attn.weight, self.c_attn.bias
         q = torch.addmm(bias[:width], x[rows], weight[:, :width])[:, None]
-        k, v = torch.addmm(bias[width:], x, weight[:, width:])[packing.slots].split(width, dim=-1)
+        k, v = torch.addmm(bias[width:], x, weight[:, width:])[packing.slots].chunk(2, dim=-1)
         seen = packing.positions[rows][:, None] >= torch.arange(packing.slots.shape[1], device=x.device)
         dropout = self.dropout if self.training else 0.0
         y = F.scaled_dot_product_attention(
@@ -197,6 +197,7 @@ class GPT2Classifier(nn.Module):
         super().__init__()
         self.config = config
         self.readout = readout
+        self.whole = False  # compute the last block for every token, though one is read
         self.transformer = GPT2(config)
         self.score = nn.Linear(config.n_embd, config.n_labels, bias=False)
 
@@ -214,7 +215,9 @@ class GPT2Classifier(nn.Module):
     def classify(self, x: Tensor, packing: Packing) -> Tensor:
         """Logits from what goes into the last block: (tokens, width) to float (batch, labels)."""
         block: Block = self.transformer.h[-1]  # type: ignore[assignment]
-        return self.score(self.transformer.ln_f(block.at(x, packing.read(self.readout), packing)))
+        rows = packing.read(self.readout)
+        x = block(x, packing)[rows] if self.whole else block.at(x, rows, packing)
+        return self.score(self.transformer.ln_f(x))
 
     def packed(self, ids: Tensor, packing: Packing) -> Tensor:
         """Logits of messages laid end to end: ids int64 (tokens,) to float (batch, labels)."""

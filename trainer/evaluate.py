@@ -1,0 +1,182 @@
+"""What a classifier is worth: metrics with their uncertainty, calibration, and thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from scipy.stats import binomtest
+from sklearn import metrics as sk
+
+RESAMPLES = 1000
+"""Bootstrap resamples (Efron 1979) for the figures that are no plain proportion."""
+
+TARGETS = (0.01, 0.005, 0.001)
+"""False-positive rates that thresholds are reported for."""
+
+Scores = NDArray[np.float64]
+
+
+def spam_scores(logits: ArrayLike, temperature: float = 1.0, spam_index: int = 1) -> Scores:
+    """Calibrated spam probabilities, float64 (messages,), of logits (messages, labels)."""
+    array = np.asarray(logits, dtype=np.float64)
+    return np.asarray(softmax(array / temperature, axis=1)[:, spam_index])
+
+
+def proportion_interval(hits: int, count: int) -> list[float]:
+    """95% interval of a proportion (Wilson 1927)."""
+    interval = binomtest(hits, count).proportion_ci(method="wilson")
+    return [float(interval.low), float(interval.high)]
+
+
+def measure(labels: ArrayLike, scores: Scores, threshold: float = 0.5, *, intervals: bool = True) -> dict[str, Any]:
+    """Metrics of spam scores (messages,) against labels (messages,), 1 being spam.
+
+    ``confusion_matrix`` is ``[[ham kept, ham called spam], [spam missed, spam caught]]``. What is not defined, such as
+    the ROC AUC of messages of one class, is None. ``intervals`` holds a 95% interval for each: Wilson's for
+    proportions, percentiles of a bootstrap over the messages for the rest.
+    """
+    truth = np.asarray(labels, dtype=np.int64)
+    if not len(truth):
+        return {"count": 0}
+    called = (scores >= threshold).astype(np.int64)
+    (kept, wrong), (missed, caught) = sk.confusion_matrix(truth, called, labels=[0, 1]).tolist()
+    both = len(set(truth.tolist())) == 2
+    result: dict[str, Any] = {
+        "count": len(truth),
+        "spam": int(truth.sum()),
+        "accuracy": float(sk.accuracy_score(truth, called)),
+        "precision": float(sk.precision_score(truth, called, zero_division=0)),
+        "recall": float(sk.recall_score(truth, called, zero_division=0)),
+        "f1": float(sk.f1_score(truth, called, zero_division=0)),
+        "roc_auc": float(sk.roc_auc_score(truth, scores)) if both else None,
+        "average_precision": float(sk.average_precision_score(truth, scores)) if both else None,
+        "matthews": float(sk.matthews_corrcoef(truth, called)),
+        "false_positive_rate": wrong / (kept + wrong) if kept + wrong else None,
+        "expected_calibration_error": calibration_error(truth, scores),
+        "confusion_matrix": [[kept, wrong], [missed, caught]],
+    }
+    if intervals:
+        proportions = {
+            "accuracy": (kept + caught, len(truth)),
+            "precision": (caught, caught + wrong),
+            "recall": (caught, caught + missed),
+            "false_positive_rate": (wrong, kept + wrong),
+        }
+        result["intervals"] = {name: proportion_interval(*pair) for name, pair in proportions.items() if pair[1]}
+        result["intervals"] |= _bootstrap(truth, scores, np.array([kept, wrong, missed, caught]), both)
+    return result
+
+
+def _bootstrap(
+    truth: NDArray[np.int64], scores: Scores, confusion: NDArray[np.int64], both: bool
+) -> dict[str, list[float]]:
+    generator = np.random.default_rng(0)
+    # resampling messages and counting them draws the four counts from a multinomial distribution
+    draws = generator.multinomial(len(truth), confusion / len(truth), size=RESAMPLES * 10).T.astype(np.float64)
+    kept, wrong, missed, caught = draws
+    with np.errstate(invalid="ignore", divide="ignore"):
+        f1 = np.nan_to_num(2 * caught / (2 * caught + wrong + missed))
+        spread = np.sqrt((caught + wrong) * (caught + missed) * (kept + wrong) * (kept + missed))
+        matthews = np.nan_to_num((caught * kept - wrong * missed) / spread)
+    samples = {"f1": f1, "matthews": matthews}
+    if both:
+        curves: list[tuple[float, float]] = []
+        while len(curves) < RESAMPLES // 4:
+            chosen = generator.integers(0, len(truth), len(truth))
+            if 0 < truth[chosen].sum() < len(truth):
+                pair = truth[chosen], scores[chosen]
+                curves.append((sk.roc_auc_score(*pair), sk.average_precision_score(*pair)))
+        samples["roc_auc"], samples["average_precision"] = np.array(curves).T
+    return {name: [float(edge) for edge in np.percentile(values, [2.5, 97.5])] for name, values in samples.items()}
+
+
+def calibration_error(labels: ArrayLike, scores: Scores, bins: int = 15) -> float:
+    """Expected calibration error of the called class's probability, in equal bins (Guo et al. 2017)."""
+    truth = np.asarray(labels)
+    confidence = np.maximum(scores, 1 - scores)
+    right = (scores >= 0.5) == truth
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [abs(right[place == one].sum() - confidence[place == one].sum()) for one in np.unique(place)]
+    return float(sum(gaps) / len(truth))
+
+
+def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
+    """The number that logits (messages, labels) must be divided by to be best calibrated (Guo et al. 2017).
+
+    The targets are smoothed by how many messages of a class there are (Platt 1999, "Probabilistic Outputs for Support
+    Vector Machines"): a hundred messages that are all classified well do not vouch for boundless confidence.
+    """
+    array, truth = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+    counts = np.bincount(truth, minlength=array.shape[1])
+    right = ((counts + 1) / (counts + 2))[truth]
+    targets = np.repeat(((1 - right) / (array.shape[1] - 1))[:, None], array.shape[1], axis=1)
+    targets[np.arange(len(truth)), truth] = right
+
+    def loss(log_temperature: float) -> float:
+        return float(-(targets * log_softmax(array / np.exp(log_temperature), axis=1)).sum(axis=1).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.1), np.log(100)), method="bounded").x))
+
+
+def threshold_for(ham_scores: Scores, target: float) -> float:
+    """The lowest threshold that at most a share ``target`` of these ham messages reaches.
+
+    It lies half way between two messages' scores, so that rounding does not move one across.
+    """
+    falling = np.sort(ham_scores)[::-1]
+    allowed = int(target * len(falling))
+    above = falling[allowed - 1] if allowed else 1.0
+    return float((above + falling[allowed]) / 2)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Messages of one set with a model's spam scores."""
+
+    texts: Sequence[str]
+    labels: NDArray[np.int64]
+    scores: Scores
+
+    def ham(self) -> Scores:
+        """Scores of the ham."""
+        return self.scores[self.labels == 0]
+
+    def where(self, keep: NDArray[np.bool_]) -> Judged:
+        """The messages to keep."""
+        return Judged(
+            [text for text, kept in zip(self.texts, keep, strict=True) if kept], self.labels[keep], self.scores[keep]
+        )
+
+
+def threshold_table(choose: Scores, report: Judged) -> list[dict[str, Any]]:
+    """For each of `TARGETS`: a threshold chosen on ham scores, and what it does to messages that had no part in it."""
+    table = []
+    spam = report.scores[report.labels == 1]
+    for target in TARGETS:
+        threshold = threshold_for(choose, target)
+        wrong, caught = int((report.ham() >= threshold).sum()), int((spam >= threshold).sum())
+        table.append(
+            {
+                "target_false_positive_rate": target,
+                "threshold": threshold,
+                "ham_chosen_on": len(choose),
+                "ham": len(report.ham()),
+                "false_positive_rate": wrong / len(report.ham()),
+                "false_positive_rate_interval": proportion_interval(wrong, len(report.ham())),
+                "spam": len(spam),
+                "recall": caught / len(spam),
+                "recall_interval": proportion_interval(caught, len(spam)),
+            }
+        )
+    return table
+
+
+def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of a test set that travel with a model."""
+    return {name: metrics[name] for name in ("count", "accuracy", "precision", "recall", "f1", "roc_auc")}

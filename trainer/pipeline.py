@@ -1,0 +1,310 @@
+"""From a labelled file to a checkpoint: read, balance, split, encode, fine-tune, evaluate, write."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from runtime.files import written_beside
+from runtime.spec import ClassifierSpec
+from trainer.checkpoint import CONFIG_FILE, Classifier, read_config, save_model
+from trainer.data import (
+    Messages,
+    Splits,
+    download_sms,
+    folded,
+    read_messages,
+    repeats,
+    split,
+    tokenize,
+    write_split,
+)
+from trainer.errors import TrainerError
+from trainer.evaluate import (
+    Judged,
+    calibration_error,
+    fit_temperature,
+    headline,
+    measure,
+    spam_scores,
+    threshold_for,
+    threshold_table,
+)
+from trainer.fine_tune import Labelled, Outcome, Report, classify_tokens, fine_tune
+from trainer.gpt2 import SHAPES
+from trainer.pretrained import starting_model
+from trainer.recipe import Recipe, write_recipe
+from trainer.report import metrics_table, model_card, plot_training, write_errors, write_json, write_plots
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+log = logging.getLogger(__name__)
+
+
+def train_classifier(
+    recipe: Recipe, out: Path, *, device: str = "auto", cache_bytes: int = 2 << 30, resume: bool = False
+) -> dict[str, Any]:
+    """Do all that ``spam-train`` does.
+
+    Args:
+        recipe: what to train, on what, and how.
+        out: the checkpoint directory; it appears, or replaces an older checkpoint, when all is done.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        cache_bytes: see `trainer.fine_tune.fine_tune`.
+        resume: go on from the state of an interrupted run of the same recipe, if there is one.
+
+    Returns:
+        What is in ``metrics.json``.
+
+    Raises:
+        SpamEdgeError: something the user can put right; nothing is written then.
+    """
+    check_out(out)
+    accelerator = make_accelerator(device)
+    with accelerator.main_process_first():
+        path = download_sms() if recipe.data == "sms" else Path(recipe.data)
+    messages, labels = read_messages(
+        path, text_column=recipe.text_column, label_column=recipe.label_column, spam_label=recipe.spam_label
+    )
+    splits = split(messages, recipe.seed, balance=recipe.balance == "undersample")
+    config = replace(SHAPES[recipe.model], dropout=recipe.dropout)
+    spec = ClassifierSpec(
+        labels=labels,
+        spam_label=recipe.spam_label,
+        context_length=config.n_positions,
+        padding=recipe.padding,
+        readout=recipe.readout,
+        base_model=recipe.model,
+        data_fingerprint=messages.fingerprint(),
+        pad_length=0 if recipe.padding == "batch" else config.n_positions,
+    )
+    if recipe.padding == "longest":
+        spec = replace(
+            spec,
+            pad_length=int(tokenize(splits.train.texts, replace(spec, padding="batch", pad_length=0)).lengths.max()),
+        )
+    log.info(
+        "%s: %d messages, %d %s; %d for training, %d for validation, %d for testing, %d %s left out",
+        path, len(messages), sum(messages.labels), labels[1], len(splits.train), len(splits.validation),
+        len(splits.test), len(splits.unused_ham), labels[0],
+    )  # fmt: skip
+    model = Classifier(config, spec)
+    model.load_state_dict(starting_model(recipe.model, recipe.weights, recipe.seed, config).state_dict())
+    if recipe.trainable == "lora":
+        from trainer.lora import add_adapters
+
+        torch.manual_seed(recipe.seed)
+        add_adapters(model, recipe.lora_rank, recipe.lora_alpha)
+    state = out.parent / f".{out.name}.state.safetensors"
+    if resume and not state.is_file():
+        log.info("there is no interrupted run to resume: starting from the beginning")
+    with progress_bars(accelerator) as report:
+        outcome = fine_tune(
+            model,
+            Labelled(tokenize(splits.train.texts, spec), splits.train.labels),
+            Labelled(tokenize(splits.validation.texts, spec), splits.validation.labels),
+            recipe,
+            accelerator=accelerator,
+            cache_bytes=cache_bytes,
+            state=state,
+            resume=resume,
+            report=report,
+        )
+        if recipe.trainable == "lora":
+            from trainer.lora import merge_adapters
+
+            merge_adapters(model)
+        metrics: dict[str, Any] = {}
+        if accelerator.is_main_process:
+            report("test", 0, 1, {})
+            judged = [
+                classify_tokens(model, tokenize(part.texts, spec), accelerator.device)
+                for part in (splits.test, splits.unused_ham)
+            ]
+            report("test", 1, 1, {})
+            logits = Logits(outcome.train_logits, outcome.validation_logits, *judged)
+            metrics = write_checkpoint(out, model, spec, recipe, splits, logits, outcome)
+            state.unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
+    return metrics
+
+
+def check_out(out: Path) -> None:
+    """Refuse to replace what is not a checkpoint. Raises ``TrainerError``."""
+    if out.exists() and not out.is_dir():
+        raise TrainerError(f"--out {out} is a file: name a folder")
+    if (out / CONFIG_FILE).exists():
+        try:
+            read_config(out)
+        except TrainerError as error:
+            raise TrainerError(f"--out {out} holds another program's {CONFIG_FILE}: name another folder") from error
+
+
+def make_accelerator(device: str) -> Accelerator:
+    """The device, and the other processes under torchrun. Raises ``TrainerError`` where the device is not there."""
+    from accelerate import Accelerator
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise TrainerError(f"--device {device!r}: choose one of auto, cpu, cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise TrainerError("--device cuda: there is no CUDA GPU that this torch can use; --device cpu works anywhere")
+    accelerator = Accelerator(cpu=device == "cpu")
+    log.info(
+        "training on %s%s",
+        accelerator.device,
+        f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else "",
+    )
+    return accelerator
+
+
+@contextmanager
+def progress_bars(accelerator: Accelerator) -> Iterator[Report]:
+    """Bars on stderr, one a phase, with the latest loss and accuracy and the time left; a line an epoch elsewhere."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(),
+        TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
+    )  # fmt: skip
+    tasks: dict[str, Any] = {}
+    with Progress(
+        *columns, console=console, disable=not accelerator.is_main_process or not console.is_terminal
+    ) as bars:
+
+        def report(phase: str, done: int, total: int, values: dict[str, float]) -> None:
+            if phase == "validation":
+                if accelerator.is_main_process:
+                    log.info(
+                        "epoch %d of %d: validation loss %.4f, accuracy %.2f%%",
+                        done,
+                        total,
+                        values["loss"],
+                        100 * values["accuracy"],
+                    )
+                return
+            figures = f"loss {values['loss']:.3f} accuracy {values['accuracy']:.0%}" if values else ""
+            if phase not in tasks:
+                tasks[phase] = bars.add_task(phase, total=total, figures=figures)
+            bars.update(tasks[phase], completed=done, figures=figures)
+
+        yield report
+
+
+@dataclass(frozen=True)
+class Logits:
+    """float32 (messages, labels) of each of `Splits`."""
+
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+    unused_ham: Tensor
+
+
+def write_checkpoint(
+    out: Path, model: Classifier, spec: ClassifierSpec, recipe: Recipe, splits: Splits, logits: Logits, outcome: Outcome
+) -> dict[str, Any]:
+    """Judge the trained model and write all that belongs to a checkpoint; gives what is in ``metrics.json``."""
+    temperature = fit_temperature(logits.validation, splits.validation.labels)
+
+    def judge(messages: Messages, values: Tensor, divisor: float = temperature) -> Judged:
+        return Judged(messages.texts, np.array(messages.labels, dtype=np.int64), spam_scores(values, divisor))
+
+    train, validation = judge(splits.train, logits.train), judge(splits.validation, logits.validation)
+    test, unused = judge(splits.test, logits.test), judge(splits.unused_ham, logits.unused_ham)
+    # half of the unused ham chooses thresholds, the other half and the test set tell what they do
+    half = np.arange(len(unused.texts)) % 2 == 0
+    choose = np.concatenate([validation.ham(), unused.where(half).ham()])
+    rest = unused.where(~half)
+    reported = Judged(
+        [*test.texts, *rest.texts],
+        np.concatenate([test.labels, rest.labels]),
+        np.concatenate([test.scores, rest.scores]),
+    )
+    threshold = 0.5
+    if recipe.target_fpr:
+        threshold = threshold_for(choose, recipe.target_fpr)
+        unused = rest
+    exact, near = repeats(splits.test, splits.train), repeats(splits.test, splits.train, folded)
+    uncalibrated = judge(splits.test, logits.test, 1.0)
+    errors = (calibration_error(uncalibrated.labels, uncalibrated.scores), calibration_error(test.labels, test.scores))
+    metrics: dict[str, Any] = {
+        "train": measure(train.labels, train.scores, threshold, intervals=False),
+        "validation": measure(validation.labels, validation.scores, threshold),
+        "test": measure(test.labels, test.scores, threshold),
+        "test_without_exact_repeats": measure(test.labels[~exact], test.scores[~exact], threshold),
+        "test_without_near_repeats": measure(test.labels[~near], test.scores[~near], threshold),
+        "unused_ham": _unused(unused, threshold),
+        "threshold": threshold,
+        "temperature": temperature,
+        "calibration": {"before": errors[0], "after": errors[1]},
+        "thresholds": threshold_table(choose, reported),
+        "history": {
+            "best_epoch": outcome.history.best_epoch + 1,
+            "epochs": outcome.history.epochs,
+            "steps": outcome.history.steps,
+        },
+    }
+    spec = replace(spec, temperature=temperature, threshold=threshold, test_metrics=headline(metrics["test"]))
+    sizes = {
+        "train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test),
+        "exact": int(exact.sum()), "near": int(near.sum()),
+    }  # fmt: skip
+    metrics["test"]["exact_repeats"], metrics["test"]["near_repeats"] = sizes["exact"], sizes["near"]
+    with written_beside(out, directory=True) as folder:
+        save_model(folder, model, spec)
+        write_json(folder / "metrics.json", metrics)
+        write_recipe(folder / "recipe.toml", recipe)
+        write_split(folder / "test.tsv", splits.test, spec.labels)
+        write_split(folder / "validation.tsv", splits.validation, spec.labels)
+        wrong = write_errors(folder / "errors.tsv", {"validation": validation, "test": test}, spec)
+        write_plots(folder / "plots", test, uncalibrated, metrics["test"], spec, errors, "Test set")
+        plot_training(folder / "plots" / "loss_accuracy.png", outcome.history)
+        (folder / "README.md").write_text(model_card(recipe, spec, metrics, sizes), encoding="utf-8")
+    log.info(
+        "%s written; %d misjudged messages are in errors.tsv; %.1f s in training", out, wrong, outcome.history.seconds
+    )
+    titles = {"test": "test", "test_without_exact_repeats": "without exact repeats", "unused_ham": "unused ham"}
+    print_figures({title: metrics[name] for name, title in titles.items()})
+    return metrics
+
+
+def _unused(unused: Judged, threshold: float) -> dict[str, Any]:
+    if not unused.texts:
+        return {"count": 0, "false_positive_rate": None}
+    measured = measure(unused.labels, unused.scores, threshold)
+    return {
+        "count": measured["count"],
+        "false_positive_rate": measured["false_positive_rate"],
+        "intervals": {"false_positive_rate": measured["intervals"]["false_positive_rate"]},
+    }
+
+
+def print_figures(sets: Mapping[str, Mapping[str, Any]]) -> None:
+    """The figures of sets of messages that have any, as a table on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    header, *rows = metrics_table({title: metrics for title, metrics in sets.items() if metrics["count"]})
+    table = Table(*header, title="Figures with their 95% intervals")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)

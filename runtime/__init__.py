@@ -4,8 +4,13 @@
 alone costs next to nothing.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# Since 1.29 onnxruntime reports its use to its maker unless this is set before its import; what is classified here,
+# and that it is, is nobody's business. It also starts no thread then, which a forked child would wait for at its end.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from runtime.classifier import SpamClassifier, Verdict

@@ -296,12 +296,6 @@ _alive: weakref.WeakSet[SpamClassifier] = weakref.WeakSet()
 def _after_fork_in_child() -> None:
     for classifier in list(_alive):
         classifier._after_fork()
-    # At exit onnxruntime's library waits for a thread of its own, which a child does not have either (seen with 1.32,
-    # after nothing but its import). Of libc's handlers the last registered runs first: this one ends the process
-    # there, after Python's own shutdown, with the status it was to have.
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "on_exit"):
-        libc.on_exit(libc._exit, None)
 
 
 if hasattr(os, "register_at_fork"):

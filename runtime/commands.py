@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -32,11 +33,11 @@ def run(command: str, main: Callable[..., object]) -> NoReturn:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.command(name=command)(main)
+    app.command(name=command)(_guarded(main))
     try:
         code = typer.main.get_command(app).main(prog_name=command, standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (_ReaderGoneError, BrokenPipeError):
         _close_stdout()
         raise SystemExit(0) from None
     except (typer.Abort, KeyboardInterrupt):
@@ -50,6 +51,21 @@ def run(command: str, main: Callable[..., object]) -> NoReturn:
         _close_stdout()
         fail(command, f"{error.filename or 'input or output'}: {error.strerror or error}")
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+class _ReaderGoneError(Exception):
+    """Stands for ``BrokenPipeError``, which click would turn into exit code 1."""
+
+
+def _guarded(main: Callable[..., object]) -> Callable[..., object]:
+    @functools.wraps(main)
+    def call(*arguments: object, **named: object) -> object:
+        try:
+            return main(*arguments, **named)
+        except BrokenPipeError as error:
+            raise _ReaderGoneError from error
+
+    return call
 
 
 def _close_stdout() -> None:

@@ -85,7 +85,7 @@ def _json_line(row: Mapping[str, Any]) -> bytes:
 
 
 class _Csv:
-    """CSV (RFC 4180, but ``\\n`` ends a row), its columns those of the first result."""
+    """CSV (RFC 4180, but ``\\n`` ends a row), its columns those of the first results."""
 
     def __init__(self) -> None:
         self._columns: list[str] = []
@@ -93,18 +93,25 @@ class _Csv:
     def __call__(self, results: Sequence[Result]) -> bytes:
         text = io.StringIO()
         out = csv.writer(text, lineterminator="\n")
-        for result in results:
-            row = flat(*result)
-            if not self._columns:
-                self._columns = list(row)
-                out.writerow(self._columns)
-            if unknown := row.keys() - set(self._columns):
-                raise OutputError(
-                    f"{row['source']}: row {row['row']} has a column {min(unknown)!r} that the first row has not: "
-                    "CSV cannot hold that, use --format jsonl"
-                )
-            out.writerow([row.get(name, "") for name in self._columns])
+        rows = [flat(*result) for result in results]
+        if rows and not self._columns:
+            self._columns = _columns(rows, ())
+            out.writerow(self._columns)
+        _columns(rows, self._columns)
+        out.writerows([row.get(name, "") for name in self._columns] for row in rows)
         return text.getvalue().encode("utf-8", "replace")
+
+
+def _columns(rows: Sequence[Mapping[str, Any]], known: Sequence[str]) -> list[str]:
+    """Names of the columns, which the first results decide. Raises ``OutputError`` for a new one after that."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if known and (new := set(names) - set(known)):
+        row = next(row for row in rows if new & row.keys())
+        raise OutputError(
+            f"{row['source']}: row {row['row']} has a column {min(new)!r} that the first results have not: "
+            "use --format jsonl, which can hold that"
+        )
+    return names
 
 
 class _Table:
@@ -158,6 +165,8 @@ def _parquet(file: BinaryIO) -> Iterator[Write]:
         from pyarrow import parquet
     except ImportError as error:
         raise OutputError("writing Parquet needs another package: pip install 'spam-edge[parquet]'") from error
+    verdict = [("text", pa.string()), ("label", pa.string()), ("score", pa.float64()), ("truncated", pa.bool_())]
+    origin = [("source", pa.string()), ("row", pa.int64())]
     out: Any = None
 
     def write(results: Sequence[Result]) -> None:
@@ -165,16 +174,21 @@ def _parquet(file: BinaryIO) -> Iterator[Write]:
         rows = [flat(*result) for result in results]
         if not rows:
             return
+        names = _columns(rows, out.schema.names if out else ())
         try:
-            table = pa.Table.from_pylist(rows, schema=out.schema if out else None)
             if out is None:
+                table = pa.table({name: [row.get(name) for row in rows] for name in names})
                 out = parquet.ParquetWriter(file, table.schema)
+            else:
+                table = pa.Table.from_pylist(rows, schema=out.schema)
             out.write_table(table)
         except (pa.ArrowException, UnicodeEncodeError, TypeError) as error:
             raise OutputError(f"the results do not fit one Parquet table, use --format jsonl: {error}") from error
 
     try:
         yield write
+        if out is None:
+            out = parquet.ParquetWriter(file, pa.schema([*verdict, *origin]))
     finally:
         if out is not None:
             out.close()

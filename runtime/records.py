@@ -26,8 +26,8 @@ class Record:
 def read_records(path: Path, *, headerless: Sequence[str] = (), encoding: str = "utf-8") -> Iterator[Record]:
     """Yield the rows of a file whose ending says its form: .csv, .jsonl or .ndjson, .parquet, all else TSV.
 
-    TSV is never quoted (the SMS Spam Collection holds lone quotation marks). A TSV or CSV file that has as many columns
-    as ``headerless`` names but not those names in its first row is taken to have no header.
+    TSV is never quoted (the SMS Spam Collection holds lone quotation marks). A TSV file that has as many columns as
+    ``headerless`` names, and none of those names in its first row, is taken to have no header.
     Raises ``InputError`` with the row for a missing or unreadable file, bytes that are not in the encoding, rows of
     another width than the first, and JSON that is not an object a line.
     """
@@ -57,7 +57,7 @@ def text_records(
         csv.field_size_limit(sys.maxsize)
         reader = csv.reader(lines, strict=True)
         try:
-            yield from _table(name, ((reader.line_num, row) for row in reader), headerless)
+            yield from _table(name, ((reader.line_num, row) for row in reader), ())
         except csv.Error as error:
             raise InputError(f"{name}: row {reader.line_num}: {error}") from error
     else:
@@ -87,7 +87,7 @@ def _table(name: str, rows: Iterator[tuple[int, list[str]]], headerless: Sequenc
         if not row or row == [""]:
             continue
         if not header:
-            named = not headerless or set(headerless) <= set(row) or len(row) != len(headerless)
+            named = bool(set(headerless) & set(row)) or len(row) != len(headerless)
             header = row if named else headerless
             if named:
                 continue

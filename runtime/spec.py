@@ -16,6 +16,9 @@ SCHEMA_VERSION = 1
 END_OF_TEXT = 50256
 """Id of ``<|endoftext|>`` in the GPT-2 vocabulary: the padding, and the whole of an empty message."""
 
+LONGEST_CONTEXT = 1 << 20
+"""A file that claims a longer context is broken; believing it would cost all memory."""
+
 PREFIX = "spam_edge."
 
 Padding = Literal["batch", "longest", "context"]
@@ -70,7 +73,7 @@ class ClassifierSpec:
         problems = [
             (len(self.labels) >= 2 and len(set(self.labels)) == len(self.labels), f"labels {list(self.labels)!r}"),
             (self.spam_label in self.labels, f"spam label {self.spam_label!r} is not one of {list(self.labels)!r}"),
-            (self.context_length > 0, f"context length {self.context_length}"),
+            (0 < self.context_length <= LONGEST_CONTEXT, f"context length {self.context_length}"),
             (self.padding in get_args(Padding), f"padding {self.padding!r}"),
             (self.readout in get_args(Readout), f"readout {self.readout!r}"),
             (
@@ -110,7 +113,7 @@ class ClassifierSpec:
                 if name in kept:
                     kept[name] = kind(kept[name])
             return cls(**kept)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelError(f"the model's description is not usable: {error!r}") from error
 
     def to_props(self) -> dict[str, str]:
@@ -125,5 +128,5 @@ class ClassifierSpec:
             raise ModelError("it has no spam-edge metadata: make it with spam-export")
         try:
             return cls.from_dict({name: json.loads(value) for name, value in ours.items()})
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"its metadata is not JSON: {error}") from error

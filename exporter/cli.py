@@ -24,6 +24,13 @@ class Precision(str, Enum):
     int8 = "int8"
 
 
+class Target(str, Enum):
+    """Where the file is to run."""
+
+    portable = "portable"
+    onnxruntime = "onnxruntime"
+
+
 def export_command(
     checkpoint: Annotated[Path, typer.Option(help="Directory that spam-train wrote.", show_default=True)] = Path(
         "artifacts/checkpoint"
@@ -35,6 +42,10 @@ def export_command(
         int, typer.Option(help="ONNX operator set: 17 to the newest that the installed onnx and onnxruntime have.")
     ] = 17,
     precision: Annotated[Precision, typer.Option(help="Number format of the weights.")] = Precision.fp32,
+    target: Annotated[
+        Target,
+        typer.Option(help="portable: standard operators only; onnxruntime: its own operators where they are faster."),
+    ] = Target.portable,
     verify_data: Annotated[
         Path | None,
         typer.Option(
@@ -57,7 +68,7 @@ def export_command(
         raise ExportError(f"{error.name} is not installed: pip install 'spam-edge[export]'") from error
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     logging.getLogger("exporter").setLevel(logging.INFO)
-    report = export(checkpoint, out, Options(opset=opset, precision=precision.value), verify_data)
+    report = export(checkpoint, out, Options(opset, precision.value, target.value), verify_data)
     show(report, out)
 
 
@@ -75,7 +86,8 @@ def show(report: Report, out: Path) -> None:
     table.add_row("operators", str(sum(report.operators.values())), "")
     table.add_row("size, MB", f"{report.bytes / 1e6:.1f}", "")
     Console().print(table)
-    print(f"verified on {report.verified_on}; opset {report.opset}, {report.precision}, SHA-256 {report.sha256}")
+    print(f"verified on {report.verified_on}; opset {report.opset}, {report.precision}, {report.target}")
+    print(f"SHA-256 {report.sha256}")
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -18,12 +19,14 @@ import torch
 
 from exporter import verify
 from exporter.errors import ExportError
+from exporter.fused import FusedGraph, FusedInt8Graph
 from exporter.graph import Gpt2Graph, Weights
+from exporter.quantize import Int8Graph
 from exporter.sample import SAMPLE
 from runtime.cpus import usable_cpus
 from runtime.errors import ModelError
 from runtime.files import written_beside
-from runtime.model_file import open_model, seal
+from runtime.model_file import OrtError, open_model, seal
 from runtime.spec import ClassifierSpec, Precision
 from trainer.checkpoint import Classifier, load_checkpoint
 from trainer.data import Messages, read_messages, read_split
@@ -36,12 +39,29 @@ OLDEST_OPSET = 17
 """The first opset with LayerNormalization."""
 
 
+Target = Literal["portable", "onnxruntime"]
+
+GRAPHS: dict[tuple[Target, Precision], type[Gpt2Graph]] = {
+    ("portable", "fp32"): Gpt2Graph,
+    ("portable", "int8"): Int8Graph,
+    ("onnxruntime", "fp32"): FusedGraph,
+    ("onnxruntime", "int8"): FusedInt8Graph,
+}
+
+
 @dataclass(frozen=True)
 class Options:
     """What kind of file is asked for."""
 
     opset: int = OLDEST_OPSET
     precision: Precision = "fp32"
+    target: Target = "portable"
+    """``portable``: standard operators only; ``onnxruntime``: its own where they are faster."""
+
+    @property
+    def graph(self) -> type[Gpt2Graph]:
+        """What builds such a file."""
+        return GRAPHS[self.target, self.precision]
 
 
 @dataclass(frozen=True)
@@ -55,6 +75,7 @@ class Report:
     checkpoint_bytes: int
     opset: int
     precision: str
+    target: str
     operators: dict[str, int]
     """Nodes of each kind."""
     checks: list[verify.Check]
@@ -86,7 +107,7 @@ def export(checkpoint: Path, out: Path, options: Options, verify_data: Path | No
         ExportError: The options cannot be had, or verification failed; nothing is written then.
         TrainerError, InputError, OutputError: The checkpoint or the data cannot be read, or the file not be written.
     """
-    check_opset(options.opset)
+    check_opset(options)
     torch.set_num_threads(usable_cpus())
     log.info("reading %s", checkpoint)
     model = load_checkpoint(checkpoint)
@@ -110,6 +131,7 @@ def export(checkpoint: Path, out: Path, options: Options, verify_data: Path | No
             checkpoint_bytes=(checkpoint / WEIGHTS_FILE).stat().st_size,
             opset=options.opset,
             precision=options.precision,
+            target=options.target,
             operators=operators,
             checks=[],
             verified_on=f"{source}, {len(messages)} messages",
@@ -136,7 +158,7 @@ def write_graph(
     config: GPT2Config, weights: Weights, spec: ClassifierSpec, options: Options, path: Path
 ) -> dict[str, int]:
     """Build the graph, write it, and have it checked; how many nodes of each kind it has."""
-    model = Gpt2Graph(config, weights, options.opset).build(spec)
+    model = options.graph(config, weights, options.opset).build(spec)
     operators = collections.Counter(node.op_type for node in model.graph.node)
     onnx.save(model, path)
     del model
@@ -163,7 +185,8 @@ def verified(
         raise ExportError(str(error)) from error
     model = verify.session_model(session)
     file = verify.measure(model, config, spec, messages)
-    variance = verify.variance_over_batches(model, config, spec.context_length)
+    some = [verify.row_of(text, spec) for text in messages.texts[:32]]
+    variance = verify.variance_over_batches(model, config, spec.context_length, some)
     checks = verify.compare(judge, file, variance, spec, messages, spec.precision)
     for check in checks:
         if not check.passed:
@@ -197,29 +220,30 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def check_opset(opset: int) -> None:
+def check_opset(options: Options) -> None:
     """Raise ``ExportError`` with the range where the installed onnx and onnxruntime do not both have this opset."""
-    if opset < OLDEST_OPSET or opset > onnx.defs.onnx_opset_version() or not runs(opset):
-        newest = next(opset for opset in range(onnx.defs.onnx_opset_version(), 0, -1) if runs(opset))
+    opset, known = options.opset, onnx.defs.onnx_opset_version()
+    if not OLDEST_OPSET <= opset <= known or not runs(options):
+        newest = next(opset for opset in range(known, 0, -1) if runs(dataclasses.replace(options, opset=opset)))
         raise ExportError(
             f"opset {opset} is not one of {OLDEST_OPSET} to {newest}, which onnx {onnx.__version__} and onnxruntime "
             f"{ort.__version__} both have"
         )
 
 
-def runs(opset: int) -> bool:
-    """Whether onnxruntime runs a small classifier of this opset."""
+def runs(options: Options) -> bool:
+    """Whether onnxruntime runs a small classifier of this kind."""
     config = GPT2Config(n_layer=2, n_embd=4, n_head=2, n_positions=2, vocab_size=2)
     model = Classifier(config, ClassifierSpec())
     model.initialize(0)
-    graph = Gpt2Graph(config, release(model), opset).build(ClassifierSpec())
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
+    graph = options.graph(config, release(model), options.opset).build(model.spec)
+    session_options = ort.SessionOptions()
+    session_options.log_severity_level = 4
+    session_options.intra_op_num_threads = 1
     ids = np.zeros((1, 2), np.int64)
     try:
-        session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(graph.SerializeToString(), session_options, providers=["CPUExecutionProvider"])
         session.run(None, {"input_ids": ids, "attention_mask": ids + 1})
-    except Exception:  # noqa: BLE001 - onnxruntime's errors have no common base; any of them means no
+    except OrtError:
         return False
     return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,7 @@ class Gpt2Graph(GraphBuilder):
         ids, mask = "input_ids", "attention_mask"
         if spec.readout == "first":  # a first token sees nothing but itself
             ids, mask = (self.node("Gather", [x, self.integers(0)], f"first.{x}", axis=1) for x in (ids, mask))
-        self.shapes(ids, mask)
+        self.ids, self.mask = ids, mask
         x = self.embed(ids)
         normed = self.norm(x, f"{blocks[0]}.ln_1")
         for block, following in zip(blocks, [f"{block}.ln_1" for block in blocks[1:]] + ["ln_f"], strict=True):
@@ -62,30 +63,47 @@ class Gpt2Graph(GraphBuilder):
             spec.to_props(),
         )
 
-    def shapes(self, ids: str, mask: str) -> None:
-        """What depends on the batch's shape alone, once for all blocks."""
-        heads = [self.config.n_head, self.config.n_embd // self.config.n_head]
-        self.length = self.node("Shape", [ids], "length", start=1, end=2)
-        # rows.read: where in (batch * sequence) each message's last token is
+    @cached_property
+    def length(self) -> str:
+        """int64 (1,): the longest message of the batch."""
+        return self.node("Shape", [self.ids], "length", start=1, end=2)
+
+    @cached_property
+    def rows_read(self) -> str:
+        """int64 (batch,): where in (batch * sequence) each message's last token is."""
         self.node("Squeeze", [self.length], "stride")
-        self.node("Size", [ids], "tokens")
-        zero = self.constant("int64_scalar_0", 0, np.int64)
-        self.node("Range", [zero, "tokens", "stride"], "rows.first")
-        self.reduce("ReduceSum", mask, 1, "lengths", keepdims=False)
+        self.node("Size", [self.ids], "tokens")
+        self.node("Range", [self.constant("int64_scalar_0", 0, np.int64), "tokens", "stride"], "rows.first")
+        self.reduce("ReduceSum", self.mask, 1, "lengths", keepdims=False)
         self.node("Add", ["lengths", self.integers(-1)], "lengths.less_1")
-        self.node("Add", ["rows.first", "lengths.less_1"], "rows.read")
-        # (batch * sequence, parts * width) comes apart into this
-        for parts in (3, 2):
-            self.node(
-                "Concat", [self.integers(-1), self.length, self.integers(parts, *heads)], f"shape.{parts}", axis=0
-            )
+        return self.node("Add", ["rows.first", "lengths.less_1"], "rows.read")
+
+    @cached_property
+    def shape_heads(self) -> str:
+        """(batch, sequence, heads, width / heads)."""
+        heads = self.config.n_head, self.config.n_embd // self.config.n_head
+        return self.node("Concat", [self.integers(-1), self.length, self.integers(*heads)], "shape.heads", axis=0)
+
+    @cached_property
+    def shape_messages(self) -> str:
+        """(batch, sequence, width)."""
+        parts = [self.integers(-1), self.length, self.integers(self.config.n_embd)]
+        return self.node("Concat", parts, "shape.messages", axis=0)
+
+    @cached_property
+    def causal_mask(self) -> str:
+        """float32 (sequence, sequence): what is added to a query's scores of the keys."""
         self.node("Concat", [self.length, self.length], "shape.square", axis=0)
         masked = helper.make_tensor("masked", TensorProto.FLOAT, [1], [MASKED])
         self.node("ConstantOfShape", ["shape.square"], "masked", value=masked)
-        self.node("Trilu", ["masked", self.constant("int64_scalar_1", 1, np.int64)], "mask.causal", upper=1)
-        self.node("Unsqueeze", [mask, self.integers(1, 2)], "mask.rows")
+        return self.node("Trilu", ["masked", self.constant("int64_scalar_1", 1, np.int64)], "mask.causal", upper=1)
+
+    @cached_property
+    def padding_mask(self) -> str:
+        """float32 (batch, 1, 1, sequence): what is added to the scores of a message's keys."""
+        self.node("Unsqueeze", [self.mask, self.integers(1, 2)], "mask.rows")
         self.node("Cast", ["mask.rows"], "mask.real", to=TensorProto.BOOL)
-        self.node("Where", ["mask.real", self.number(0), self.number(MASKED)], "mask.padding")
+        return self.node("Where", ["mask.real", self.number(0), self.number(MASKED)], "mask.padding")
 
     def weight(self, name: str) -> str:
         """A tensor of the checkpoint as a constant."""
@@ -117,7 +135,7 @@ class Gpt2Graph(GraphBuilder):
 
     def take(self, x: str, name: str) -> str:
         """(batch * sequence, width) to (batch, width): the rows that are read."""
-        return self.node("Gather", [x, "rows.read"], name)
+        return self.node("Gather", [x, self.rows_read], name)
 
     def linear(self, x: str, weight: Array, bias: Array, name: str) -> str:
         """``x @ weight + bias``: (rows, in) to (rows, out)."""
@@ -139,41 +157,68 @@ class Gpt2Graph(GraphBuilder):
     def attention(self, x: str, name: str) -> str:
         """Causal self-attention: (batch * sequence, width) to the same."""
         qkv = self.linear(x, *self.attention_parameters(name), f"{name}.c_attn")
-        q, k, v = self.heads(qkv, ["q", "k", "v"], name)
-        return self.attend(q, k, v, "mask.causal", name)
+        q, k, v = self.split(qkv, [f"{name}.{part}" for part in "qkv"])
+        return self.project(self.mix(q, k, v, name), name)
 
     def attention_at(self, x: str, name: str) -> str:
         """The same for the tokens that are read alone: (batch * sequence, width) to (batch, width)."""
-        width, heads = self.config.n_embd, self.config.n_head
+        width = self.config.n_embd
         weight, bias = self.attention_parameters(name)
-        q = self.linear(self.take(x, f"{name}.read"), weight[:, :width], bias[:width], f"{name}.c_attn.q")
-        q = self.node("Reshape", [q, self.integers(-1, heads, 1, width // heads)], f"{name}.q")
-        k, v = self.heads(self.linear(x, weight[:, width:], bias[width:], f"{name}.c_attn.kv"), ["k", "v"], name)
-        return self.attend(q, k, v, "mask.padding", name)
+        q = self.linear(self.take(x, f"{name}.read"), weight[:, :width], bias[:width], f"{name}.q")
+        kv = self.linear(x, weight[:, width:], bias[width:], f"{name}.kv")
+        k, v = self.split(kv, [f"{name}.{part}" for part in "kv"])
+        return self.project(self.mix_at(q, k, v, name), name)
 
-    def heads(self, x: str, parts: list[str], name: str) -> list[str]:
-        """(batch * sequence, parts * width) to as many (1, batch, heads, sequence, width / heads)."""
-        x = self.node("Reshape", [x, f"shape.{len(parts)}"], f"{name}.split")
-        x = self.node("Transpose", [x], f"{name}.heads", perm=[2, 0, 3, 1, 4])
-        outputs = [f"{name}.{part}" for part in parts]
-        self.nodes_out("Split", [x, self.integers(*[1] * len(parts))], outputs, axis=0)
-        return outputs
+    def split(self, x: str, parts: list[str]) -> list[str]:
+        """(rows, parts * width) to as many (rows, width)."""
+        self.nodes_out("Split", [x, self.integers(*[self.config.n_embd] * len(parts))], parts, axis=1)
+        return parts
 
-    def attend(self, q: str, k: str, v: str, mask: str, name: str) -> str:
-        """Attention by the book over heads, and its projection: to (rows, width)."""
-        self.node("Transpose", [k], f"{name}.k_t", perm=[0, 1, 2, 4, 3])
-        self.node("MatMul", [q, f"{name}.k_t"], f"{name}.scores")
+    def project(self, x: str, name: str) -> str:
+        """Attention's output projection, of what has (rows, width) in this order but in some other shape."""
+        x = self.node("Reshape", [x, self.integers(-1, self.config.n_embd)], f"{name}.rows")
+        return self.linear(x, *self.parameters(f"{name}.c_proj"), f"{name}.c_proj")
+
+    def mix(self, q: str, k: str, v: str, name: str) -> str:
+        """Causal attention over heads, (batch, sequence, width) or the same with the width in heads."""
+        if self.opset >= 23:
+            messages = [self.node("Reshape", [x, self.shape_messages], f"{x}.messages") for x in (q, k, v)]
+            heads = self.config.n_head
+            return self.node(
+                "Attention", messages, f"{name}.mix", q_num_heads=heads, kv_num_heads=heads, scale=1.0, is_causal=1
+            )
+        shares = self.shares(self.heads(q, [0, 2, 1, 3]), k, self.causal_mask, name)
+        self.node("MatMul", [shares, self.heads(v, [0, 2, 1, 3])], f"{name}.mix")
+        return self.node("Transpose", [f"{name}.mix"], f"{name}.tokens", perm=[0, 2, 1, 3])
+
+    def mix_at(self, q: str, k: str, v: str, name: str) -> str:
+        """Attention of one query a message to all of it, (batch, heads, 1, width / heads)."""
+        heads = self.config.n_head
+        q = self.node("Reshape", [q, self.integers(-1, heads, 1, self.config.n_embd // heads)], f"{q}.heads")
+        shares = self.shares(q, k, self.padding_mask, name)
+        # Two equal rows: a product with one row is summed in an order that depends on how many keys there are, padding
+        # included, in onnxruntime (as in its Attention operator), and the logits' last bits would depend on the batch.
+        self.node("Concat", [shares, shares], f"{name}.shares.twice", axis=2)
+        self.node("MatMul", [f"{name}.shares.twice", self.heads(v, [0, 2, 1, 3])], f"{name}.mix.twice")
+        bounds = [self.integers(bound) for bound in (0, 1, 2)]
+        return self.node("Slice", [f"{name}.mix.twice", *bounds], f"{name}.mix")
+
+    def shares(self, q: str, k: str, mask: str, name: str) -> str:
+        """What each query takes of each key, (batch, heads, queries, sequence)."""
+        self.node("MatMul", [q, self.heads(k, [0, 2, 3, 1])], f"{name}.scores")
         self.node("Add", [f"{name}.scores", mask], f"{name}.masked")
-        self.node("Softmax", [f"{name}.masked"], f"{name}.shares", axis=-1)
-        self.node("MatMul", [f"{name}.shares", v], f"{name}.mix")
-        self.node("Transpose", [f"{name}.mix"], f"{name}.tokens", perm=[0, 1, 3, 2, 4])
-        self.node("Reshape", [f"{name}.tokens", self.integers(-1, self.config.n_embd)], f"{name}.rows")
-        return self.linear(f"{name}.rows", *self.parameters(f"{name}.c_proj"), f"{name}.c_proj")
+        return self.node("Softmax", [f"{name}.masked"], f"{name}.shares", axis=-1)
+
+    def heads(self, x: str, order: list[int]) -> str:
+        """(batch * sequence, width) to (batch, sequence, heads, width / heads), its axes then in this order."""
+        return self.node(
+            "Transpose", [self.node("Reshape", [x, self.shape_heads], f"{x}.parts")], f"{x}.heads", perm=order
+        )
 
     def mlp(self, x: str, name: str) -> str:
         """The feed-forward half: (rows, width) to the same."""
-        x = self.linear(x, *self.parameters(f"{name}.c_fc"), f"{name}.c_fc")
-        return self.linear(self.gelu(x, f"{name}.gelu"), *self.parameters(f"{name}.c_proj"), f"{name}.c_proj")
+        x = self.gelu(self.linear(x, *self.parameters(f"{name}.c_fc"), f"{name}.c_fc"), f"{name}.gelu")
+        return self.linear(x, *self.parameters(f"{name}.c_proj"), f"{name}.c_proj")
 
     def gelu(self, x: str, name: str) -> str:
         """GELU in its tanh form (Hendrycks and Gimpel 2016)."""

@@ -153,13 +153,14 @@ def latency(model: Model, config: GPT2Config, batch: int, length: int, seconds: 
     return statistics.median(times)
 
 
-def variance_over_batches(model: Model, config: GPT2Config, context: int) -> float:
+def variance_over_batches(model: Model, config: GPT2Config, context: int, messages: Sequence[Row] = ()) -> float:
     """Largest difference of a logit between a message alone and the same message in some batch.
 
-    Every message is computed alone, among all others in two orders, beside one neighbour, and with more padding.
+    Every message, of random ids and of ``messages``, is computed alone, among all others in two orders, beside one
+    neighbour, and with more padding.
     """
     draw = np.random.default_rng(1)
-    rows = [random_row(draw, config, length) for length in NEIGHBOURS if length <= context]
+    rows = [random_row(draw, config, length) for length in NEIGHBOURS if length <= context] + list(messages)
     alone = [model(*pad([row]))[0] for row in rows]
     together = model(*pad(rows))
     backwards = model(*pad(rows[::-1]))[::-1]

@@ -16,3 +16,8 @@ def model() -> Classifier:
 @pytest.fixture(scope="session")
 def checkpoint(model: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return saved(model, tmp_path_factory.mktemp("small") / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def short_model() -> Classifier:
+    return make_model(n_positions=140)

@@ -55,6 +55,17 @@ def test_verdicts_are_compared_on_the_data_that_is_given(checkpoint: Path, tmp_p
     assert onnx.load(tmp_path / "spam.onnx").opset_import[0].version == 20
 
 
+def test_int8_is_smaller_and_gives_a_message_the_same_bits_in_any_batch(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "spam.onnx"
+    result = spam_export("--checkpoint", checkpoint, "--out", out, "--precision", "int8", "--target", "onnxruntime")
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "spam.report.json").read_text())
+    assert report["bytes"] < 0.4 * report["checkpoint_bytes"]
+    by_name = {check["name"]: check["value"] for check in report["checks"]}
+    assert by_name["largest difference of a logit alone and in a batch"] == 0
+    assert open_model(out)[1].precision == "int8"
+
+
 def test_a_missing_checkpoint_is_one_line(tmp_path: Path) -> None:
     refused(spam_export("--checkpoint", tmp_path / "none"), "no checkpoint at", "spam-train")
 

@@ -28,7 +28,7 @@ def tamper(monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
         return original(self, *arguments)
 
     original = Gpt2Graph.build
-    monkeypatch.setattr(module, "check_opset", lambda opset: None)
+    monkeypatch.setattr(module, "check_opset", lambda options: None)
     monkeypatch.setattr(Gpt2Graph, "build", build)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -10,18 +11,26 @@ import onnxruntime as ort
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from exporter.export import OLDEST_OPSET, Options, release, runs, write_graph
-from exporter.graph import Gpt2Graph
-from runtime.spec import ClassifierSpec
+from exporter.export import OLDEST_OPSET, Options, Target, release, runs, write_graph
+from exporter.verify import INVARIANCE_LIMIT, session_model, variance_over_batches
+from runtime.spec import ClassifierSpec, Precision
 from tests.exporter.models import make_model, torch_logits
 from trainer.checkpoint import Classifier
 
-OPSETS = [opset for opset in range(OLDEST_OPSET, onnx.defs.onnx_opset_version() + 1) if runs(opset)]
+KINDS = [
+    Options(opset, precision, target)
+    for opset in range(OLDEST_OPSET, onnx.defs.onnx_opset_version() + 1)
+    for precision in ("fp32", "int8")
+    for target in get_args(Target)
+    if runs(Options(opset, precision, target))
+]
+ENDS = [kind for kind in KINDS if kind.target == "portable" and kind.opset in (17, 25)]
+NEAR = {"fp32": 2e-5, "int8": 0.3}
 BATCHES = [(1,), (2,), (3,), (16,), (120,), (3, 16, 7, 1), (1024,), (5, 1024)]
 
 
 def graph_of(model: Classifier, options: Options) -> onnx.ModelProto:
-    return Gpt2Graph(model.config, release(model), options.opset).build(model.spec)
+    return options.graph(model.config, release(model), options.opset).build(model.spec)
 
 
 def session_of(graph: onnx.ModelProto) -> ort.InferenceSession:
@@ -38,32 +47,46 @@ def largest_difference(model: Classifier, session: ort.InferenceSession) -> floa
     return float(max(differences))
 
 
-@pytest.mark.parametrize("opset", OPSETS)
-def test_every_opset_passes_the_checker_and_gives_pytorchs_logits(model: Classifier, opset: int) -> None:
-    graph = graph_of(model, Options(opset))
-    onnx.checker.check_model(graph, full_check=True)
-    assert {entry.domain: entry.version for entry in graph.opset_import} == {"": opset}
-    assert largest_difference(model, session_of(graph)) < 2e-5
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_every_opset_passes_the_checker_and_gives_pytorchs_logits(short_model: Classifier, kind: Options) -> None:
+    model = short_model
+    graph = graph_of(model, kind)
+    if kind.target == "portable":
+        onnx.checker.check_model(graph, full_check=True)
+        assert {entry.domain for entry in graph.opset_import} == {""}
+    assert graph.opset_import[0].version == kind.opset
+    session = session_of(graph)
+    assert largest_difference(model, session) < NEAR[kind.precision]
+    variance = variance_over_batches(session_model(session), model.config, model.config.n_positions)
+    assert variance <= INVARIANCE_LIMIT[kind.precision]
 
 
-@pytest.mark.parametrize("opset", [OPSETS[0], OPSETS[-1]])
-def test_the_reference_evaluator_agrees(model: Classifier, opset: int) -> None:
-    evaluator = ReferenceEvaluator(graph_of(model, Options(opset)))
+@pytest.mark.parametrize("kind", ENDS, ids=str)
+def test_the_reference_evaluator_agrees(model: Classifier, kind: Options) -> None:
+    graph = graph_of(model, kind)
+    evaluator, session = ReferenceEvaluator(graph), session_of(graph)
     for lengths in [(1,), (3, 9, 1)]:
-        feeds, expected = torch_logits(model, lengths)
-        np.testing.assert_allclose(evaluator.run(None, feeds)[0], expected, atol=2e-5)
+        feeds, _ = torch_logits(model, lengths)
+        np.testing.assert_allclose(evaluator.run(None, feeds)[0], session.run(None, feeds)[0], atol=2e-5)
 
 
-@pytest.mark.parametrize("opset", [OPSETS[0]])
-def test_openvino_agrees(model: Classifier, opset: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_openvino_agrees(model: Classifier, precision: Precision, tmp_path: Path) -> None:
     openvino = pytest.importorskip("openvino", reason="openvino is not installed")
-    onnx.save(graph_of(model, Options(opset)), tmp_path / "model.onnx")
+    graph = graph_of(model, Options(precision=precision))
+    onnx.save(graph, tmp_path / "model.onnx")
     compiled = openvino.Core().compile_model(
         tmp_path / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
     )
+    session = session_of(graph)
     for lengths in [(1,), (3, 9, 1), (120,)]:
-        feeds, expected = torch_logits(model, lengths)
-        np.testing.assert_allclose(compiled(feeds)["logits"], expected, atol=2e-5)
+        feeds, _ = torch_logits(model, lengths)
+        np.testing.assert_allclose(compiled(feeds)["logits"], session.run(None, feeds)[0], atol=NEAR[precision] / 10)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_whole_context_and_batches_of_it(model: Classifier, precision: Precision) -> None:
+    assert largest_difference(model, session_of(graph_of(model, Options(precision=precision)))) < NEAR[precision]
 
 
 def test_the_first_token_can_be_read_instead_of_the_last() -> None:

@@ -72,9 +72,13 @@ def _parts(text: str) -> Iterator[str]:
         start = end
 
 
+def token_bytes() -> list[bytes]:
+    """The 50,257 tokens as bytes, in the order of their ids; the last one, ``<|endoftext|>``, is no text: empty."""
+    return [*map(a2b_base64, VOCABULARY.read_bytes().split()[::2]), b""]
+
+
 @cache
 def _encoding() -> tiktoken.Encoding:
     """Read the vocabulary at its first use, in about a tenth of a second; its ranks are its line numbers."""
-    tokens = VOCABULARY.read_bytes().split()[::2]
-    ranks = {a2b_base64(token): rank for rank, token in enumerate(tokens)}
+    ranks = {token: rank for rank, token in enumerate(token_bytes()[:END_OF_TEXT])}
     return tiktoken.Encoding("gpt2", pat_str=SPLIT_PATTERN, mergeable_ranks=ranks, special_tokens={})

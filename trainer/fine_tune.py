@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -137,10 +137,22 @@ class Source:
         self.trained, self.tokens, self.device = trained, tokens, device
         self.lengths: list[int] = tokens.lengths.tolist()
         self.cache: FeatureCache | None = None
+        self.left_out = 0.0  # share of a message's tokens
+        self.random = np.random.default_rng()
+
+    def _thinned(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Messages with tokens left out at random; those of three tokens or fewer stay whole."""
+        message = torch.arange(len(lengths)).repeat_interleave(lengths)
+        stays = torch.from_numpy(self.random.random(len(ids)) >= self.left_out) | (lengths <= 3)[message]
+        counts = torch.bincount(message[stays], minlength=len(lengths))
+        stays |= (counts == 0)[message]
+        return ids[stays], torch.bincount(message[stays], minlength=len(lengths))
 
     def ids(self, indices: Sequence[int]) -> tuple[Tensor, Packing]:
         """Ids of messages (tokens,) and where they lie."""
         ids, lengths = self.tokens.take(indices)
+        if self.left_out:
+            ids, lengths = self._thinned(ids, lengths)
         return self._moved(ids), Packing.of(lengths.to(self.device))
 
     def features(self, indices: Sequence[int]) -> Tensor:
@@ -204,18 +216,19 @@ class FineTuning:
         self.source = Source(self.trained, self.tokens, accelerator.device)
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(
-            self.parameters,
+            self._parameter_groups(),
             lr=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
+            betas=(0.9, recipe.beta2),
             fused=accelerator.device.type in ("cpu", "cuda"),
         )
         module: Any = torch.compile(self.trained, dynamic=True) if recipe.compile else self.trained
         self.module, self.optimizer = accelerator.prepare(module, optimizer)
         self.history = History()
         self.best: dict[str, Tensor] = {}
-        order = epoch_order(recipe.seed, 0, self.count)
-        self.steps_per_epoch = math.ceil(len(order) / (recipe.batch_size * recipe.accumulate))
-        self.steps = self.steps_per_epoch * recipe.epochs
+        self.mean = (
+            {name: one.detach().clone() for name, one in self.trained_parameters().items()} if recipe.average else {}
+        )
+        self.steps = math.ceil(self.count / (recipe.batch_size * recipe.accumulate)) * recipe.epochs
 
     def run(self, cache_bytes: int, state: RunState | None, report: Report) -> Outcome:
         """Train; see `fine_tune`."""
@@ -232,13 +245,30 @@ class FineTuning:
                 self._validate(epoch, report)
                 if state:
                     state.save(self)
-            if self.recipe.select == "best":
-                for name, parameter in self.trained_parameters().items():
-                    parameter.data.copy_(self.best[name])
+            self._put(self.best if self.recipe.select == "best" else self.mean)
             logits = predict(self.trained, self.source, range(len(self.tokens)))
         self.model.requires_grad_(False)
         self.history.seconds += time.monotonic() - began
         return Outcome(self.history, logits[: self.count], logits[self.count :])
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """All of what is trained, parted by whether it decays."""
+
+        def decays(name: str, parameter: Tensor) -> bool:
+            return self.recipe.decay == "all" or (parameter.dim() == 2 and ".wte." not in name and ".wpe." not in name)
+
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.trained_parameters().items():
+            groups.setdefault(self.recipe.weight_decay * decays(name, parameter), []).append(parameter)
+        return [{"params": parameters, "weight_decay": decay} for decay, parameters in groups.items()]
+
+    def _copies(self) -> dict[str, Tensor]:
+        return {name: one.detach().clone() for name, one in self.trained_parameters().items()}
+
+    def _put(self, values: Mapping[str, Tensor]) -> None:
+        """Set the trained parameters that there are values for."""
+        for name, value in values.items():
+            self.trained_parameters()[name].data.copy_(value)
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """What changes, by name."""
@@ -261,6 +291,7 @@ class FineTuning:
         groups = [order[at : at + per_step] for at in range(0, self.count, per_step)]
         history = self.history.steps
         self.trained.learning(True)
+        self.source.left_out = self.recipe.token_dropout
         for group in groups[len(history) - epoch * len(groups) :]:
             rate = learning_rate(self.recipe, len(history), self.steps)
             loss, right = self._step(group, rate)
@@ -270,6 +301,7 @@ class FineTuning:
             if state and state.is_due():
                 state.save(self)
         self.trained.learning(False)
+        self.source.left_out = 0.0
 
     def _step(self, group: Sequence[int], rate: float) -> tuple[float, float]:
         """One step on a group of messages; gives their mean loss and how many were right before it.
@@ -285,6 +317,7 @@ class FineTuning:
         # a process whose share is empty takes part with a message that counts nothing
         mine = [batch[rank::shares] or batch[:1] for batch in batches]
         totals = torch.zeros(2, device=device)
+        self.source.random = np.random.default_rng([recipe.seed, len(self.history.steps), rank])
         for place, (batch, (x, packing)) in enumerate(self.source.ahead(mine)):
             counts = float(rank < len(batches[place]))
             with nullcontext() if place + 1 == len(batches) else accelerator.no_sync(self.module):
@@ -308,9 +341,16 @@ class FineTuning:
             options["lr"] = rate
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.mean:
+            # the mean begins as one of few steps, else the random start would be in it for long
+            share = 1 - min(recipe.average, (len(self.history.steps) + 1) / (len(self.history.steps) + 11))
+            now = self.trained_parameters()
+            torch._foreach_lerp_([*self.mean.values()], [now[name].detach() for name in self.mean], share)
         return loss_of_group, right
 
     def _validate(self, epoch: int, report: Report) -> None:
+        current = self._copies()
+        self._put(self.mean)
         logits = predict(self.trained, self.source, range(self.count, len(self.tokens)))
         expected = self.labels[self.count :]
         measured = {
@@ -320,7 +360,8 @@ class FineTuning:
         }
         if all(measured["loss"] < earlier["loss"] for earlier in self.history.epochs):
             self.history.best_epoch = epoch
-            self.best = {name: one.detach().clone() for name, one in self.trained_parameters().items()}
+            self.best = self._copies()
+        self._put(current)
         self.history.epochs.append(measured)
         report("validation", epoch + 1, self.recipe.epochs, measured)
 

@@ -32,7 +32,7 @@ def judge_file(
 ) -> dict[str, Any]:
     """Do all that ``spam-eval`` does; gives what goes into ``metrics.json``.
 
-    The data's spam label stands for the model's spam label, and its other label for the model's other one. The thresholds
+    The data's spam label stands for the model's spam label, and its other label for the model's other one. Thresholds
     for wanted false-positive rates are chosen on every other ham message and measured on the rest.
     Raises ``SpamEdgeError`` for a file that cannot be used.
     """
@@ -55,8 +55,8 @@ def judge_file(
     judged = Judged(messages.texts, truth, spam_scores(logits, spec.temperature, index))
     uncalibrated = Judged(messages.texts, truth, spam_scores(logits, 1.0, index))
     errors = (calibration_error(truth, uncalibrated.scores), calibration_error(truth, judged.scores))
-    half = np.cumsum(truth == 0) % 2 == 0
-    metrics = {
+    half = (truth == 0) & (np.cumsum(truth == 0) % 2 == 0)  # every other ham message
+    metrics: dict[str, Any] = {
         "model": str(model),
         "data": str(data),
         "data_fingerprint": messages.fingerprint(),
@@ -64,7 +64,7 @@ def judge_file(
         "threshold": spec.threshold,
         "temperature": spec.temperature,
         "calibration": {"before": errors[0], "after": errors[1]},
-        "thresholds": threshold_table(judged.where(half).ham(), judged.where(~half | (truth == 1))),
+        "thresholds": threshold_table(judged.where(half).ham(), judged.where(~half)) if half.any() else [],
     }
     if out:
         if out.exists() and not out.is_dir():

@@ -44,6 +44,7 @@ from trainer.gpt2 import SHAPES
 from trainer.pretrained import starting_model
 from trainer.recipe import Recipe, write_recipe
 from trainer.report import metrics_table, model_card, plot_training, write_errors, write_json, write_plots
+from trainer.spelling import add_spelling, merge_spelling
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -105,13 +106,18 @@ def train_classifier(
 
         torch.manual_seed(recipe.seed)
         add_adapters(model, recipe.lora_rank, recipe.lora_alpha)
+    train_tokens = tokenize(splits.train.texts, spec)
+    if recipe.spelling:
+        add_spelling(model, train_tokens.ids.tolist(), recipe.seed)
+    if accelerator.device.type == "cpu" and config.n_embd <= 128:
+        torch.set_num_threads(1)  # steps this small take longer when they are shared among threads
     state = out.parent / f".{out.name}.state.safetensors"
     if resume and not state.is_file():
         log.info("there is no interrupted run to resume: starting from the beginning")
     with progress_bars(accelerator) as report:
         outcome = fine_tune(
             model,
-            Labelled(tokenize(splits.train.texts, spec), splits.train.labels),
+            Labelled(train_tokens, splits.train.labels),
             Labelled(tokenize(splits.validation.texts, spec), splits.validation.labels),
             recipe,
             accelerator=accelerator,
@@ -124,6 +130,8 @@ def train_classifier(
             from trainer.lora import merge_adapters
 
             merge_adapters(model)
+        if recipe.spelling:
+            merge_spelling(model)
         metrics: dict[str, Any] = {}
         if accelerator.is_main_process:
             report("test", 0, 1, {})

@@ -68,6 +68,13 @@ class Recipe:
     )
     warmup: float = setting(0.0, "Share of all steps in which the learning rate rises from 0.")
     clip: float = setting(0.0, "Largest norm of the gradients of a step; 0: any.")
+    decay: Literal["all", "matrices"] = setting(
+        "all", "What the weight decay acts on: all, or no norms, biases and embeddings."
+    )
+    beta2: float = setting(0.999, "Of AdamW: decay of its running mean of squared gradients.")
+    average: float = setting(0.0, "Decay of a running mean of the weights, which is what is kept; 0: no mean.")
+    spelling: bool = setting(False, "Make token embeddings from spelling while training; for random weights.")
+    token_dropout: float = setting(0.0, "Share of a message's tokens left out, drawn anew every epoch.")
     dropout: float = setting(0.0, "Share of features zeroed in training, in the parts that are trained.")
     label_smoothing: float = setting(0.0, "Share of the target spread evenly over the labels (Szegedy et al. 2016).")
     select: Literal["last", "best"] = setting(
@@ -105,6 +112,9 @@ class Recipe:
             "weight_decay": self.weight_decay >= 0,
             "warmup": 0 <= self.warmup < 1,
             "clip": self.clip >= 0,
+            "beta2": 0 <= self.beta2 < 1,
+            "average": 0 <= self.average < 1,
+            "token_dropout": 0 <= self.token_dropout < 1,
             "dropout": 0 <= self.dropout < 1,
             "label_smoothing": 0 <= self.label_smoothing < 1,
             "patience": self.patience >= 0,
@@ -116,6 +126,15 @@ class Recipe:
                 raise TrainerError(f"{flag(name)} {getattr(self, name)} is out of range")
         if self.model == "nano" and self.weights == "pretrained":
             raise TrainerError("there are no pretrained weights for nano: use --weights random or a path")
+        if self.spelling and (self.weights != "random" or self.trainable != "all"):
+            raise TrainerError("--spelling makes embeddings anew: it needs --weights random and --trainable all")
+        if self.token_dropout and self.trainable in ("head", "last-block"):
+            raise TrainerError(
+                f"--token-dropout changes the messages every epoch, and with --trainable {self.trainable} what the "
+                "frozen blocks make of them is kept: use --trainable all or lora"
+            )
+        if self.token_dropout and self.padding != "batch":
+            raise TrainerError("--token-dropout changes lengths and --padding fixes them: use --padding batch")
         if self.trainable == "lora" and self.weights == "random":
             raise TrainerError(
                 "--trainable lora adapts trained weights and --weights random has none: use --trainable all"
@@ -125,14 +144,19 @@ class Recipe:
 NANO: dict[str, Any] = {
     "weights": "random",
     "trainable": "all",
-    "epochs": 8,
+    "spelling": True,
+    "epochs": 12,
     "batch_size": 16,
-    "learning_rate": 2e-3,
+    "learning_rate": 3e-3,
+    "beta2": 0.99,
+    "decay": "matrices",
     "schedule": "cosine",
     "warmup": 0.1,
-    "dropout": 0.1,
     "clip": 1.0,
-    "select": "best",
+    "dropout": 0.2,
+    "token_dropout": 0.2,
+    "label_smoothing": 0.05,
+    "average": 0.99,
 }
 """What nano trains with unless told otherwise: all of it, from random weights."""
 

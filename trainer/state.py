@@ -61,6 +61,7 @@ class RunState:
 
         tensors = {f"weights.{name}": one.detach() for name, one in run.trained_parameters().items()}
         tensors |= {f"best.{name}": one for name, one in run.best.items()}
+        tensors |= {f"mean.{name}": one for name, one in run.mean.items()}
         for place, state in run.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{place}.{name}": value for name, value in state.items()}
         tensors["random.cpu"] = torch.get_rng_state()
@@ -96,6 +97,7 @@ class RunState:
             one.data.copy_(tensors[f"weights.{name}"])
         device = run.accelerator.device
         run.best = {name: tensors[f"best.{name}"].to(device) for name in parameters if f"best.{name}" in tensors}
+        run.mean = {name: tensors[f"mean.{name}"].to(device) for name in run.mean}
         states: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             if name.startswith("optimizer."):

@@ -1,0 +1,45 @@
+# make demo: train, export and serve a small model on the sample messages, from nothing.
+# make test: lint, types, import directions and tests. make bench: the measurements of benchmarks/.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARTIFACTS ?= artifacts
+
+.PHONY: demo test lint check format bench clean
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+# Two stamps in one environment: the demo needs far less than the tests.
+$(VENV)/.export: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[export]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.export
+
+demo: $(VENV)/.export
+	@printf '\n== 1. Train nano on the sample messages: examples/messages.tsv becomes a checkpoint\n'
+	$(BIN)/spam-train --data examples/messages.tsv --model nano --out $(ARTIFACTS)/checkpoint
+	@printf '\n== 2. Export it: the checkpoint becomes one ONNX file, compared with PyTorch before it is left\n'
+	$(BIN)/spam-export --checkpoint $(ARTIFACTS)/checkpoint --out $(ARTIFACTS)/spam.onnx --opset 17
+	@printf '\n== 3. Classify the sample inbox with the file, without PyTorch\n'
+	$(BIN)/spam-infer examples/inbox.txt --model $(ARTIFACTS)/spam.onnx
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -11,6 +11,8 @@ from pathlib import Path
 import onnx
 
 from runtime.model_file import open_model
+from runtime.spec import ClassifierSpec
+from tests.exporter.models import make_model, saved
 
 
 def spam_export(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -55,7 +57,9 @@ def test_verdicts_are_compared_on_the_data_that_is_given(checkpoint: Path, tmp_p
     assert onnx.load(tmp_path / "spam.onnx").opset_import[0].version == 20
 
 
-def test_int8_is_smaller_and_gives_a_message_the_same_bits_in_any_batch(checkpoint: Path, tmp_path: Path) -> None:
+def test_int8_is_smaller_and_gives_a_message_the_same_bits_in_any_batch(tmp_path: Path) -> None:
+    # a threshold that no message of this untrained model is near
+    checkpoint = saved(make_model(ClassifierSpec(threshold=0.99)), tmp_path / "checkpoint")
     out = tmp_path / "spam.onnx"
     result = spam_export("--checkpoint", checkpoint, "--out", out, "--precision", "int8", "--target", "onnxruntime")
     assert result.returncode == 0, result.stderr
@@ -64,6 +68,12 @@ def test_int8_is_smaller_and_gives_a_message_the_same_bits_in_any_batch(checkpoi
     by_name = {check["name"]: check["value"] for check in report["checks"]}
     assert by_name["largest difference of a logit alone and in a batch"] == 0
     assert open_model(out)[1].precision == "int8"
+
+
+def test_int8_that_changes_verdicts_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    result = spam_export("--checkpoint", checkpoint, "--out", tmp_path / "spam.onnx", "--precision", "int8")
+    refused(result, "verification failed, no file is written", "verdicts changed")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_checkpoint_is_one_line(tmp_path: Path) -> None:

@@ -29,8 +29,9 @@ Item = TypeVar("Item")
 Floats = npt.NDArray[np.float32]
 Long = Literal["cut", "windows"]
 
-MAX_BATCH_TOKENS = 4096
-"""Default cap of a batch, ``rows × longest row``: memory is bounded by it, whatever the messages are."""
+MAX_BATCH_TOKENS = 1024
+"""Default cap of a batch, ``rows × longest row``: memory is bounded by it, whatever the messages are. On a CPU larger
+batches are no faster, and a message that fills the context goes alone, which keeps attention's square small."""
 
 WINDOW_MESSAGES = 1024
 WINDOW_CHARACTERS = 1 << 20
@@ -124,6 +125,11 @@ class SpamClassifier:
     def labels(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the columns of `logits` and `predict_proba`."""
         return self.spec.labels
+
+    @property
+    def spam_label(self) -> str:
+        """Which of `labels` is the positive one."""
+        return self.spec.spam_label
 
     @property
     def classes_(self) -> npt.NDArray[np.str_]:

@@ -1,11 +1,9 @@
-"""A mail filter: takes mail over SMTP, refuses spam, hands the rest on to the next server.
-
-Run: python smtp_filter.py 127.0.0.1:8025 127.0.0.1:25 [MODEL]
-"""
+"""A mail filter: takes mail over SMTP, refuses spam, passes the rest on. Run: smtp_filter.py HOST:PORT NEXT_HOST:PORT"""
 
 import asyncio
 import smtplib
 import sys
+import threading
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -37,4 +35,4 @@ class Filter:
 if __name__ == "__main__":
     host, port = sys.argv[1].split(":")
     Controller(Filter(*sys.argv[2:]), hostname=host, port=int(port)).start()
-    asyncio.new_event_loop().run_forever()
+    threading.Event().wait()

@@ -169,6 +169,7 @@ def flag(name: str) -> str:
 def make_recipe(config: Path | None = None, **given: Any) -> Recipe:
     """Defaults of the model, then what a TOML file says, then what is given and not None.
 
+    Defaults of nano that do not go together with what is said are left out.
     Raises ``TrainerError`` for a file that is not a recipe, and for what `Recipe` refuses.
     """
     stated = (read_recipe(config) if config else {}) | {

@@ -27,14 +27,14 @@ def _figure(path: Path, panels: int, draw: Any) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2 * panels, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = [figure.add_subplot(1, panels, place + 1) for place in range(panels)]
+    drawing = Figure(figsize=(5.2 * panels, 4.2), layout="constrained")
+    FigureCanvasAgg(drawing)
+    axes = [drawing.add_subplot(1, panels, place + 1) for place in range(panels)]
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)
         one.grid(alpha=0.25)
     draw(*axes)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    drawing.savefig(path, dpi=110, metadata={"Software": None})
 
 
 def _smooth(values: Sequence[float], window: int) -> Any:
@@ -114,6 +114,7 @@ def plot_curves(path: Path, judged: Judged, threshold: float) -> None:
         if called.any():
             at = judged.labels[called].mean()
             curve.plot(called[judged.labels == 1].mean(), at, "o", color=ORANGE, label=f"threshold {threshold:.3g}")
+            curve.legend(frameon=False, loc="lower left")
         curve.set(
             xlabel="recall",
             ylabel="precision",
@@ -121,8 +122,7 @@ def plot_curves(path: Path, judged: Judged, threshold: float) -> None:
             xlim=(-0.02, 1.02),
             ylim=(-0.02, 1.02),
         )
-        for axes in (roc, curve):
-            axes.legend(frameon=False, loc="lower left" if axes is curve else "lower right")
+        roc.legend(frameon=False, loc="lower right")
 
     _figure(path, 2, draw)
 
@@ -194,13 +194,14 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def percent(metrics: Mapping[str, Any], name: str) -> str:
-    """A figure with its 95% interval, in percent."""
+def figure(metrics: Mapping[str, Any], name: str) -> str:
+    """A figure with its 95% interval; shares of messages in percent."""
+    form = ".4f" if name in ("roc_auc", "average_precision", "matthews") else ".2%"
     value = metrics.get(name)
     if value is None:
         return "–"
     low, high = metrics.get("intervals", {}).get(name, (None, None))
-    return f"{value:.2%}" + (f" ({low:.2%} to {high:.2%})" if low is not None else "")
+    return f"{value:{form}}" + (f" ({low:{form}} to {high:{form}})" if low is not None else "")
 
 
 FIGURES = {
@@ -218,7 +219,7 @@ FIGURES = {
 def metrics_table(sets: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     """Rows of text, the first a header: each figure with its interval, a column a set."""
     rows = [["", *(f"{name} ({metrics['count']:,})" for name, metrics in sets.items())]]
-    rows += [[title, *(percent(metrics, name) for metrics in sets.values())] for name, title in FIGURES.items()]
+    rows += [[title, *(figure(metrics, name) for metrics in sets.values())] for name, title in FIGURES.items()]
     return rows
 
 
@@ -242,7 +243,7 @@ def model_card(recipe: Recipe, spec: ClassifierSpec, metrics: Mapping[str, Any],
     unused = metrics["unused_ham"]
     false_positives = (
         f"Of {unused['count']:,} {spec.labels[0]} messages that balancing left out, "
-        f"{percent(unused, 'false_positive_rate')} are called spam at the threshold in use.\n\n"
+        f"{figure(unused, 'false_positive_rate')} are called spam at the threshold in use.\n\n"
         if unused["count"]
         else ""
     )

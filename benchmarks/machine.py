@@ -1,0 +1,52 @@
+"""What every benchmark says of where it ran, and where its figures go."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PACKAGES = ("torch", "onnx", "onnxruntime", "tiktoken", "numpy", "transformers", "openvino", "scikit-learn")
+
+
+def sms_path() -> Path:
+    """The SMS Spam Collection: as the tests find it."""
+    named = os.environ.get("SMS_SPAM_COLLECTION")
+    return Path(named) if named else ROOT.parent / "shared" / "data" / "SMSSpamCollection"
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores and versions."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    values = dict(line.split(":", 1) for line in lines if ":" in line)
+    cpu = {key.strip(): value.strip() for key, value in values.items()}
+    flags = cpu.get("flags", "").split()
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "machine": {
+            "cpu": f"{cpu.get('model name', platform.processor())}, family {cpu.get('cpu family')}, model {cpu.get('model')}",
+            "cores": len(os.sched_getaffinity(0)),
+            "features": [flag for flag in flags if flag.startswith(("avx512", "amx", "avx_vnni", "avx2"))],
+            "python": platform.python_version(),
+            "versions": versions,
+        }
+    }
+
+
+def write_result(name: str, values: dict[str, Any]) -> Path:
+    """Write ``results/NAME.json``."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(values, indent=1) + "\n")
+    return path

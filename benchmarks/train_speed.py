@@ -1,0 +1,190 @@
+"""Training, side by side: the textbook's loop and ours, on the same CPU, messages, starting weights and batches.
+
+The textbook's loop (chapter 6 of Raschka's "Build a Large Language Model (From Scratch)") is rendered here on its own:
+messages padded to the longest of the training set, the whole model forward at every step with explicit attention, AdamW
+on the last block, the final norm and the head, losses on five batches of training and validation messages every 50 steps,
+accuracies on five batches after every epoch, and accuracies on all messages at the end.
+
+usage: python benchmarks/train_speed.py [--epochs 5] [--data PATH] [--only book|longest|fp32|bf16 ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from machine import machine, sms_path, write_result
+from torch import Tensor, nn
+
+from runtime.spec import ClassifierSpec
+from trainer.data import Splits, read_messages, split, tokenize
+from trainer.fine_tune import Labelled, classify_tokens, epoch_order, fine_tune
+from trainer.gpt2 import SHAPES, GPT2Classifier
+from trainer.recipe import make_recipe
+
+SEED = 123
+
+
+class TextbookBlock(nn.Module):
+    """A block with explicit attention scores and one linear layer each for queries, keys and values."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, length, width = x.shape
+        h = self.norm1(x)
+        q, k, v = (
+            layer(h).view(batch, length, self.heads, -1).transpose(1, 2) for layer in (self.query, self.key, self.value)
+        )
+        scores = q @ k.transpose(2, 3)
+        scores.masked_fill_(torch.ones(length, length, dtype=torch.bool).triu(1), -torch.inf)
+        mixed = torch.softmax(scores / math.sqrt(width // self.heads), dim=-1) @ v
+        x = x + self.out(mixed.transpose(1, 2).reshape(batch, length, width))
+        return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
+
+
+class Textbook(nn.Module):
+    """The textbook's classifier with the weights of ours."""
+
+    def __init__(self, ours: GPT2Classifier) -> None:
+        super().__init__()
+        config, t = ours.config, ours.transformer
+        self.tokens, self.positions = t.wte, t.wpe
+        self.blocks = nn.Sequential(*(TextbookBlock(config.n_embd, config.n_head) for _ in range(config.n_layer)))
+        self.norm, self.head = t.ln_f, ours.score
+        for mine, theirs in zip(self.blocks, t.h, strict=True):
+            parts = zip(theirs.attn.c_attn.weight.chunk(3, 1), theirs.attn.c_attn.bias.chunk(3), strict=True)
+            for layer, (weight, bias) in zip((mine.query, mine.key, mine.value), parts, strict=True):
+                layer.weight.data, layer.bias.data = weight.data.T.contiguous(), bias.data.clone()
+            for layer, conv in (
+                (mine.out, theirs.attn.c_proj),
+                (mine.up, theirs.mlp.c_fc),
+                (mine.down, theirs.mlp.c_proj),
+            ):
+                layer.weight.data, layer.bias.data = conv.weight.data.T.contiguous(), conv.bias.data.clone()
+        for module in (self.tokens, self.positions, *self.blocks[:-1]):
+            module.requires_grad_(False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.tokens(ids) + self.positions(torch.arange(ids.shape[1]))
+        return self.head(self.norm(self.blocks(x)))[:, -1]
+
+
+def fresh() -> GPT2Classifier:
+    model = GPT2Classifier(SHAPES["gpt2"])
+    model.initialize(SEED)
+    return model
+
+
+def padded(splits: Splits) -> tuple[int, dict[str, tuple[Tensor, Tensor]]]:
+    length = int(tokenize(splits.train.texts, ClassifierSpec()).lengths.max())
+    spec = ClassifierSpec(padding="longest", pad_length=length)
+    sets = {}
+    for name in ("train", "validation", "test"):
+        messages = getattr(splits, name)
+        ids = torch.from_numpy(tokenize(messages.texts, spec).ids.astype(np.int64)).view(-1, length)
+        sets[name] = ids, torch.tensor(messages.labels)
+    return length, sets
+
+
+def textbook(splits: Splits, epochs: int) -> dict[str, Any]:
+    began = time.perf_counter()
+    length, sets = padded(splits)
+    torch.manual_seed(SEED)
+    model = Textbook(fresh())
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-5, weight_decay=0.1)
+    ids, labels = sets["train"]
+
+    @torch.no_grad()
+    def evaluate(name: str, batches: int | None = None) -> tuple[float, float]:
+        all_ids, all_labels = sets[name]
+        starts = range(0, len(all_ids), 8)[:batches]
+        logits = [model(all_ids[at : at + 8]) for at in starts]
+        expected = all_labels[: 8 * len(starts)]
+        return F.cross_entropy(torch.cat(logits), expected).item(), accuracy(torch.cat(logits), expected)
+
+    losses, evaluated = [], []
+    for epoch in range(epochs):
+        order = epoch_order(SEED, epoch, len(ids))
+        for at in range(0, len(order), 8):
+            batch = order[at : at + 8]
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(ids[batch]), labels[batch])
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+            if len(losses) % 50 == 1:
+                evaluated.append((len(losses), evaluate("train", 5)[0], evaluate("validation", 5)[0]))
+        evaluate("train", 5), evaluate("validation", 5)
+        print(f"textbook: epoch {epoch + 1}, {time.perf_counter() - began:.0f} s", flush=True)
+    final = {name: evaluate(name)[1] for name in sets}
+    return {"seconds": time.perf_counter() - began, "losses": losses, "accuracy": final, "padded_to": length}
+
+
+def accuracy(logits: Tensor, expected: Tensor) -> float:
+    return (logits.argmax(1) == expected).float().mean().item()
+
+
+def ours(splits: Splits, epochs: int, padding: str, precision: str) -> dict[str, Any]:
+    began = time.perf_counter()
+    spec = ClassifierSpec()
+    if padding == "longest":
+        spec = ClassifierSpec(padding="longest", pad_length=padded(splits)[0])
+    recipe = make_recipe(weights="random", epochs=epochs, padding=padding, precision=precision, seed=SEED)
+    model = fresh()
+    parts = {
+        name: Labelled(tokenize(messages.texts, spec), messages.labels)
+        for name, messages in (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
+    }
+    outcome = fine_tune(model, parts["train"], parts["validation"], recipe, accelerator=Accelerator(cpu=True))
+    final = {
+        "train": accuracy(outcome.train_logits, torch.tensor(splits.train.labels)),
+        "validation": accuracy(outcome.validation_logits, torch.tensor(splits.validation.labels)),
+        "test": accuracy(classify_tokens(model.eval(), parts["test"].tokens), torch.tensor(splits.test.labels)),
+    }
+    seconds = time.perf_counter() - began
+    print(f"ours, padding {padding}, {precision}: {seconds:.0f} s", flush=True)
+    return {"seconds": seconds, "losses": [step["loss"] for step in outcome.history.steps], "accuracy": final}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--data", type=Path, default=sms_path())
+    parser.add_argument("--only", nargs="*", default=["fp32", "bf16", "longest", "book"])
+    arguments = parser.parse_args()
+    splits = split(read_messages(arguments.data)[0], SEED)
+    runs = {
+        "fp32": lambda: ours(splits, arguments.epochs, "batch", "fp32"),
+        "bf16": lambda: ours(splits, arguments.epochs, "batch", "bf16"),
+        "longest": lambda: ours(splits, arguments.epochs, "longest", "fp32"),
+        "book": lambda: textbook(splits, arguments.epochs),
+    }
+    results = {name: runs[name]() for name in arguments.only}
+    summary: dict[str, Any] = {"epochs": arguments.epochs, "runs": results}
+    if "book" in results:
+        book = results["book"]["seconds"]
+        summary["times_faster"] = {name: book / run["seconds"] for name, run in results.items() if name != "book"}
+        if "longest" in results:
+            pairs = zip(results["book"]["losses"], results["longest"]["losses"], strict=True)
+            summary["largest_difference_of_a_loss"] = max(abs(a - b) for a, b in pairs)
+    for name, run in results.items():
+        print(f"{name:8} {run['seconds']:7.1f} s, accuracy {run['accuracy']}")
+    print({key: value for key, value in summary.items() if key != "runs"})
+    write_result("train_speed", summary | machine())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""A mail filter: takes mail over SMTP, refuses spam, passes the rest on. Run: smtp_filter.py HOST:PORT NEXT_HOST:PORT"""
+"""A mail filter: refuses spam, passes the rest on. Run: python smtp_filter.py HOST:PORT NEXT_HOST:PORT"""
 
 import asyncio
 import smtplib

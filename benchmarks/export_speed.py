@@ -1,11 +1,12 @@
 """Exported files side by side with Optimum's and with OpenVINO: latency, size and memory.
 
-    python benchmarks/export_speed.py --optimum-python OTHER/bin/python [--shape gpt2] [--rounds 5]
+    python benchmarks/export_speed.py --optimum-python OTHER/bin/python [--shape gpt2] [--rounds 15]
 
 OTHER is an environment of its own with `pip install optimum-onnx[onnxruntime]`, since Optimum needs another version of
-transformers. Weights are random: speed does not depend on them. Every file is timed in a process of its own with one
-session alive and two threads; the files take turns, for as many rounds as asked; a figure is the median over the
-rounds of each process's median, and a ratio the median of the ratios within a round.
+transformers. Weights are random: speed does not depend on them. Every file is opened in a process of its own, with two
+threads. They take turns of a few runs each while the others sleep, for as many rounds as asked, so that a machine whose
+speed drifts is as fast for one as for another. A figure is the median over the rounds of each turn's least time, and a
+ratio the median of the ratios within a round.
 """
 
 from __future__ import annotations
@@ -20,13 +21,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 WORKLOADS = ((1, 16), (32, 16), (1, 120))
 THREADS = 2
-SECONDS = 2.0
+TURN_SECONDS = 0.15
+
+Feeds = dict[str, np.ndarray]
+Turns = dict[str, dict[str, float]]
+"""Milliseconds by workload and name."""
 
 OPTIMUM = """
 import sys
@@ -40,26 +47,25 @@ ORTQuantizer.from_pretrained(folder).quantize(save_dir=folder, quantization_conf
 
 
 def main() -> None:
+    """Make the files, time them, and write and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--optimum-python", type=Path, help="Python of an environment with optimum-onnx[onnxruntime]")
     parser.add_argument("--shape", default="gpt2", help="gpt2, gpt2-medium or nano")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--work", type=Path, help="where the files are kept and found again; by default nowhere")
     parser.add_argument("--only", nargs="*", help="names of the files to time")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "export_speed.json")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        print(json.dumps(measure(*arguments.child)))
+        serve(*arguments.child)
         return
     with tempfile.TemporaryDirectory() as scratch:
         files = make_files(arguments.work or Path(scratch), arguments.shape, arguments.optimum_python)
         chosen = {name: file for name, file in files.items() if not arguments.only or name in arguments.only}
-        rounds = []
-        for number in range(arguments.rounds):
-            print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
-            rounds.append({name: in_a_process(*file) for name, file in chosen.items()})
-    result = summary(rounds, chosen, arguments.shape)
+        sizes = {name: path.stat().st_size / 1e6 for name, (_, path) in chosen.items()}
+        rounds, memory = take_turns(chosen, arguments.rounds)
+    result = summary(rounds, memory, sizes, arguments.shape)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     show(result)
@@ -96,14 +102,54 @@ def make_files(folder: Path, shape: str, optimum_python: Path | None) -> dict[st
     return files
 
 
-def in_a_process(runner: str, path: Path) -> dict[str, float]:
-    """`measure` in a new process."""
-    command = [sys.executable, __file__, "--child", runner, str(path)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+def take_turns(files: dict[str, tuple[str, Path]], rounds: int) -> tuple[list[Turns], dict[str, float]]:
+    """Time every file in every round, the others asleep; and the megabytes that each session takes."""
+    children, memory = {}, {}
+    for name, (runner, path) in files.items():
+        command = [sys.executable, __file__, "--child", runner, str(path)]
+        children[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        memory[name] = ask(children[name], "memory")
+    result = []
+    for number in range(rounds):
+        print(f"round {number + 1} of {rounds}", file=sys.stderr)
+        result.append(
+            {f"{b}x{n}": {name: ask(child, f"{b} {n}") for name, child in children.items()} for b, n in WORKLOADS}
+        )
+    for child in children.values():
+        child.communicate()
+    return result, memory
 
 
-def measure(runner: str, path: str) -> dict[str, float]:
-    """Median milliseconds of each workload, and the memory that the session takes."""
+def ask(child: subprocess.Popen[str], question: str) -> float:
+    """One line to a child, and the number that it answers."""
+    assert child.stdin and child.stdout
+    child.stdin.write(question + "\n")
+    child.stdin.flush()
+    return float(child.stdout.readline())
+
+
+def serve(runner: str, path: str) -> None:
+    """A child: answer ``memory``, or ``batch length`` with the least milliseconds of a turn."""
+    run, memory = open_file(runner, path)
+    for line in sys.stdin:
+        if line.strip() == "memory":
+            print(memory, flush=True)
+            continue
+        batch, length = map(int, line.split())
+        ids = np.random.default_rng(0).integers(0, 50257, (batch, length))
+        positions = np.tile(np.arange(length), (batch, 1))
+        feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "position_ids": positions}
+        run(feeds)
+        times: list[float] = []
+        while sum(times) < TURN_SECONDS or len(times) < 3:
+            start = time.perf_counter()
+            run(feeds)
+            times.append(time.perf_counter() - start)
+        print(1000 * min(times), flush=True)
+
+
+def open_file(runner: str, path: str) -> tuple[Callable[[Feeds], object], float]:
+    """What runs a file, and the megabytes that its session takes over the loaded library, one message computed."""
     if runner == "openvino":
         import openvino
 
@@ -112,42 +158,26 @@ def measure(runner: str, path: str) -> dict[str, float]:
         compiled = openvino.Core().compile_model(path, "CPU", settings)
         names = [port.get_any_name() for port in compiled.inputs]
 
-        def run(feeds: dict[str, np.ndarray]) -> None:
-            compiled({name: feeds[name] for name in names})
+        def run(feeds: Feeds) -> object:
+            return compiled({name: feeds[name] for name in names})
     else:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = THREADS
         options.log_severity_level = 3
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-        ort.InferenceSession  # noqa: B018 - the libraries are loaded before memory is counted
         before = resident()
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         names = [entry.name for entry in session.get_inputs()]
 
-        def run(feeds: dict[str, np.ndarray]) -> None:
-            session.run(None, {name: feeds[name] for name in names})
+        def run(feeds: Feeds) -> object:
+            return session.run(None, {name: feeds[name] for name in names})
 
-    result: dict[str, float] = {}
-    for batch, length in WORKLOADS:
-        ids = np.random.default_rng(0).integers(0, 50257, (batch, length))
-        feeds = {
-            "input_ids": ids,
-            "attention_mask": np.ones_like(ids),
-            "position_ids": np.tile(np.arange(length), (batch, 1)),
-        }
-        run(feeds)
-        if not result:
-            result["resident_mb"] = (resident() - before) / 1e6
-        times: list[float] = []
-        while sum(times) < SECONDS or len(times) < 5:
-            start = time.perf_counter()
-            run(feeds)
-            times.append(time.perf_counter() - start)
-        result[f"{batch}x{length}"] = 1000 * statistics.median(times)
-        result[f"{batch}x{length} least"] = 1000 * min(times)
-    return result
+    ids = np.ones((1, 16), np.int64)
+    run({"input_ids": ids, "attention_mask": ids, "position_ids": np.arange(16)[None]})
+    return run, (resident() - before) / 1e6
 
 
 def resident() -> int:
@@ -155,41 +185,37 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def summary(rounds: list[dict[str, dict[str, float]]], files: dict[str, tuple[str, Path]], shape: str) -> dict:
-    """Medians over the rounds, and the ratios that matter."""
-    figures = {
-        name: {key: round(statistics.median(one[name][key] for one in rounds), 3) for key in rounds[0][name]}
-        | {"file_mb": round(path.stat().st_size / 1e6, 2) if path.exists() else None}
-        for name, (_, path) in files.items()
-    }
-    ratios = {}
-    for ours, theirs, workload in itertools.product(
-        [name for name in files if name.startswith(("portable", "onnxruntime"))],
-        [name for name in files if "optimum" in name],
-        [f"{batch}x{length}" for batch, length in WORKLOADS],
-    ):
-        for kind in ("", " least"):
-            values = [one[theirs][workload + kind] / one[ours][workload + kind] for one in rounds]
-            ratios.setdefault(f"{theirs} / {ours}", {})[workload + kind] = round(statistics.median(values), 3)
-    versions = {"python": platform.python_version(), "machine": platform.machine()}
+def summary(rounds: list[Turns], memory: dict[str, float], sizes: dict[str, float], shape: str) -> dict[str, Any]:
+    """Medians over the rounds, and ratios within a round."""
     import onnxruntime
 
-    versions["onnxruntime"] = onnxruntime.__version__
+    figures = {
+        name: {"file_mb": round(sizes[name], 2), "resident_mb": round(memory[name], 1)}
+        | {work: round(statistics.median(one[work][name] for one in rounds), 2) for work in rounds[0]}
+        for name in sizes
+    }
+    ratios: dict[str, dict[str, float]] = {}
+    for ours, theirs in itertools.product(sizes, [name for name in sizes if "optimum" in name]):
+        if ours.startswith(("portable", "onnxruntime")):
+            ratios[f"{theirs} / {ours}"] = {
+                work: round(statistics.median(one[work][theirs] / one[work][ours] for one in rounds), 2)
+                for work in rounds[0]
+            }
     return {
         "shape": shape,
         "threads": THREADS,
         "rounds": len(rounds),
-        "versions": versions,
-        "figures": figures,
-        "ratios": ratios,
+        "versions": {"python": platform.python_version(), "onnxruntime": onnxruntime.__version__},
+        "milliseconds_and_megabytes": figures,
+        "times_faster": ratios,
     }
 
 
-def show(result: dict) -> None:
+def show(result: dict[str, Any]) -> None:
     """Print the table."""
-    for name, figures in result["figures"].items():
+    for name, figures in result["milliseconds_and_megabytes"].items():
         print(f"{name:28}", " ".join(f"{key} {value:8.2f}" for key, value in figures.items()))
-    for name, ratios in result["ratios"].items():
+    for name, ratios in result["times_faster"].items():
         print(f"{name:58}", " ".join(f"{key} {value:5.2f}" for key, value in ratios.items()))
 
 

@@ -217,8 +217,12 @@ class Gpt2Graph(GraphBuilder):
 
     def mlp(self, x: str, name: str) -> str:
         """The feed-forward half: (rows, width) to the same."""
-        x = self.gelu(self.linear(x, *self.parameters(f"{name}.c_fc"), f"{name}.c_fc"), f"{name}.gelu")
+        x = self.gelu_linear(x, name)
         return self.linear(x, *self.parameters(f"{name}.c_proj"), f"{name}.c_proj")
+
+    def gelu_linear(self, x: str, name: str) -> str:
+        """GELU of the first of the two layers: (rows, width) to (rows, 4 * width)."""
+        return self.gelu(self.linear(x, *self.parameters(f"{name}.c_fc"), f"{name}.c_fc"), f"{name}.gelu")
 
     def gelu(self, x: str, name: str) -> str:
         """GELU in its tanh form (Hendrycks and Gimpel 2016)."""

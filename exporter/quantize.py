@@ -87,13 +87,17 @@ class Int8Graph(Gpt2Graph):
 
     def linear(self, x: str, weight: Array, bias: Array, name: str) -> str:
         """``x @ weight + bias``: (rows, in) to (rows, out)."""
+        product = self.product(x, weight, name)
+        return self.node("Add", [product, self.constant(f"{name}.bias", bias)], name)
+
+    def product(self, x: str, weight: Array, name: str) -> str:
+        """``x @ weight``: (rows, in) to (rows, out)."""
         rows, peak, top, zero = self.quantize(x)
         values, scale = quantized(weight, axis=0)
         matrix = self.constant(f"{name}.weight", values, np.int8)
         scales = self.constant(f"{name}.scale", scale[0] / np.float32(top))
         products = self.products(rows, matrix, f"uint8_{zero}", scales, name)
-        self.node("Mul", [products, peak], f"{name}.rescaled")
-        return self.node("Add", [f"{name}.rescaled", self.constant(f"{name}.bias", bias)], name)
+        return self.node("Mul", [products, peak], f"{name}.rescaled")
 
     def products(self, x: str, weight: str, zero_point: str, scales: str, name: str) -> str:
         """``(x - zero_point) @ weight * scales``: uint8 (rows, in) to float32 (rows, out)."""

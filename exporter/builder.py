@@ -17,8 +17,10 @@ MICROSOFT = "com.microsoft"
 class GraphBuilder:
     """Collects nodes and initializers; every method that makes a tensor returns its name."""
 
-    def __init__(self, opset: int) -> None:
+    def __init__(self, opset: int, prefix: str = "") -> None:
+        """``prefix`` keeps the names of shared constants apart from those of another builder in the same graph."""
         self.opset = opset
+        self.prefix = prefix
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
 
@@ -30,11 +32,11 @@ class GraphBuilder:
 
     def integers(self, *values: int) -> str:
         """An int64 vector with these values."""
-        return self.constant("int64_" + "_".join(map(str, values)), values, np.int64)
+        return self.constant(f"{self.prefix}int64_" + "_".join(map(str, values)), values, np.int64)
 
     def number(self, value: float) -> str:
         """A float32 scalar."""
-        return self.constant(f"float_{value:.9g}", value)
+        return self.constant(f"{self.prefix}float_{value:.9g}", value)
 
     def node(self, operator: str, inputs: Sequence[str], name: str, *, domain: str = "", **attributes: Any) -> str:
         """Add a node with one output, which has the node's name."""

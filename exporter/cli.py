@@ -46,6 +46,10 @@ def export_command(
         Target,
         typer.Option(help="portable: standard operators only; onnxruntime: its own operators where they are faster."),
     ] = Target.portable,
+    text: Annotated[
+        bool,
+        typer.Option("--text", help="Make a graph that takes strings; it runs where onnxruntime-extensions is loaded."),
+    ] = False,
     verify_data: Annotated[
         Path | None,
         typer.Option(
@@ -68,7 +72,7 @@ def export_command(
         raise ExportError(f"{error.name} is not installed: pip install 'spam-edge[export]'") from error
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     logging.getLogger("exporter").setLevel(logging.INFO)
-    report = export(checkpoint, out, Options(opset, precision.value, target.value), verify_data)
+    report = export(checkpoint, out, Options(opset, precision.value, target.value, text), verify_data)
     show(report, out)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
+from onnx import helper
 
 from exporter import verify
 from exporter.errors import ExportError
@@ -23,6 +24,8 @@ from exporter.fused import FusedGraph, FusedInt8Graph
 from exporter.graph import Gpt2Graph, Weights
 from exporter.quantize import Int8Graph
 from exporter.sample import SAMPLE
+from exporter.text import add_tokenizer
+from runtime.batching import pad
 from runtime.cpus import usable_cpus
 from runtime.errors import ModelError
 from runtime.files import written_beside
@@ -38,6 +41,9 @@ log = logging.getLogger(__name__)
 OLDEST_OPSET = 17
 """The first opset with LayerNormalization."""
 
+
+LARGEST_FILE = 2**31 - 2**24
+"""A protobuf, which an ONNX file is, holds at most 2 GiB; some of it is not weights."""
 
 Target = Literal["portable", "onnxruntime"]
 
@@ -57,6 +63,10 @@ class Options:
     precision: Precision = "fp32"
     target: Target = "portable"
     """``portable``: standard operators only; ``onnxruntime``: its own where they are faster."""
+    text: bool = False
+    """Whether the graph takes strings, tokenized by onnxruntime-extensions."""
+    largest_file: int = LARGEST_FILE
+    """Weights of more bytes than this go into ``NAME.onnx.data``."""
 
     @property
     def graph(self) -> type[Gpt2Graph]:
@@ -76,6 +86,10 @@ class Report:
     opset: int
     precision: str
     target: str
+    takes: str
+    """The graph's input: ids or text."""
+    external_data: dict[str, str | int] | None
+    """Name, bytes and SHA-256 of the file with the weights, where they do not fit into the ONNX file."""
     operators: dict[str, int]
     """Nodes of each kind."""
     checks: list[verify.Check]
@@ -108,6 +122,8 @@ def export(checkpoint: Path, out: Path, options: Options, verify_data: Path | No
         TrainerError, InputError, OutputError: The checkpoint or the data cannot be read, or the file not be written.
     """
     check_opset(options)
+    if options.text:
+        extensions_library()
     torch.set_num_threads(usable_cpus())
     log.info("reading %s", checkpoint)
     model = load_checkpoint(checkpoint)
@@ -122,7 +138,16 @@ def export(checkpoint: Path, out: Path, options: Options, verify_data: Path | No
     with written_beside(out) as scratch, written_beside(report_path(out)) as report_scratch:
         log.info("building the graph")
         operators = write_graph(config, weights, spec, options, scratch)
+        del weights
         log.info("verifying %s with onnxruntime", out)
+        session = opened(scratch)
+        file, checks = verified(session, config, spec, judge, messages)
+        if options.text:
+            log.info("adding the tokenizer")
+            operators = put_tokenizer(scratch, spec)
+            checks.append(text_check(scratch, session, spec, messages))
+        failed(checks)
+        data = data_path(scratch)
         report = Report(
             file=out.name,
             sha256=sha256(scratch),
@@ -132,16 +157,32 @@ def export(checkpoint: Path, out: Path, options: Options, verify_data: Path | No
             opset=options.opset,
             precision=options.precision,
             target=options.target,
+            takes="text" if options.text else "ids",
+            external_data=described(data) if data.exists() else None,
             operators=operators,
-            checks=[],
+            checks=checks,
             verified_on=f"{source}, {len(messages)} messages",
-            milliseconds={},
+            milliseconds={"pytorch": judge.milliseconds, "file": file.milliseconds},
             threads=usable_cpus(),
             versions={name: importlib.metadata.version(name) for name in ("spam-edge", "torch", "onnx", "onnxruntime")},
         )
-        report = verified(report, scratch, config, spec, judge, messages)
         report_scratch.write_text(report.to_json(), encoding="utf-8")
+        del session
+        if data.exists():
+            data.replace(data_path(out))
+        else:
+            data_path(out).unlink(missing_ok=True)  # of a former file
     return report
+
+
+def data_path(out: Path) -> Path:
+    """``NAME.onnx.data`` beside ``NAME.onnx``: weights that do not fit into the ONNX file."""
+    return out.with_name(f"{out.name}.data")
+
+
+def described(path: Path) -> dict[str, str | int]:
+    """Name, bytes and SHA-256 of a file."""
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
 def report_path(out: Path) -> Path:
@@ -157,45 +198,104 @@ def release(model: Classifier) -> dict[str, verify.Floats]:
 def write_graph(
     config: GPT2Config, weights: Weights, spec: ClassifierSpec, options: Options, path: Path
 ) -> dict[str, int]:
-    """Build the graph, write it, and have it checked; how many nodes of each kind it has."""
+    """Build the graph, write it, and have it checked; how many nodes of each kind it has.
+
+    ``weights`` is emptied on the way, so that they need not be in memory twice.
+    """
     model = options.graph(config, weights, options.opset).build(spec)
-    operators = collections.Counter(node.op_type for node in model.graph.node)
-    onnx.save(model, path)
+    operators = counted(model)
+    large = sum(len(constant.raw_data) for constant in model.graph.initializer) > options.largest_file
+    if large:
+        data = data_path(path).name
+        onnx.save(model, path, save_as_external_data=True, location=data, size_threshold=1024)
+    else:
+        onnx.save(model, path)
     del model
     try:
         onnx.checker.check_model(path, full_check=True)
     except onnx.checker.ValidationError as error:
         raise ExportError(f"the graph does not pass onnx's checker: {error}") from error
     seal(path)
-    return dict(sorted(operators.items()))
+    return operators
+
+
+def counted(model: onnx.ModelProto) -> dict[str, int]:
+    """Nodes of each kind."""
+    return dict(sorted(collections.Counter(node.op_type for node in model.graph.node).items()))
+
+
+def opened(path: Path) -> ort.InferenceSession:
+    """The file as the runtime opens it."""
+    try:
+        return open_model(path)[0]
+    except ModelError as error:
+        raise ExportError(str(error)) from error
 
 
 def verified(
-    report: Report,
-    path: Path,
+    session: ort.InferenceSession,
     config: GPT2Config,
     spec: ClassifierSpec,
     judge: verify.Measured,
     messages: Messages,
-) -> Report:
-    """The report with the figures of the file in it. Raises ``ExportError`` where one is beyond its limit."""
-    try:
-        session, _ = open_model(path)
-    except ModelError as error:
-        raise ExportError(str(error)) from error
+) -> tuple[verify.Measured, list[verify.Check]]:
+    """What the file answers, and how that compares with PyTorch."""
     model = verify.session_model(session)
     file = verify.measure(model, config, spec, messages)
     some = [verify.row_of(text, spec) for text in messages.texts[:32]]
     variance = verify.variance_over_batches(model, config, spec.context_length, some)
-    checks = verify.compare(judge, file, variance, spec, messages, spec.precision)
+    return file, verify.compare(judge, file, variance, spec, messages, spec.precision)
+
+
+def failed(checks: list[verify.Check]) -> None:
+    """Raise ``ExportError`` where a figure is beyond its limit."""
     for check in checks:
         if not check.passed:
             raise ExportError(
                 f"verification failed, no file is written: {check.name} is {check.value:.3g}, at most "
                 f"{check.limit:.3g} is allowed"
             )
-    times = {"pytorch": judge.milliseconds, "file": file.milliseconds}
-    return dataclasses.replace(report, checks=checks, milliseconds=times)
+
+
+def put_tokenizer(path: Path, spec: ClassifierSpec) -> dict[str, int]:
+    """Have a finished file take strings; how many nodes of each kind it has then."""
+    model = onnx.load(path, load_external_data=False)
+    add_tokenizer(model, spec)
+    helper.set_model_props(model, spec.to_props())  # the former file's seal goes
+    onnx.save(model, path)
+    seal(path)
+    return counted(model)
+
+
+def text_check(path: Path, ids_session: ort.InferenceSession, spec: ClassifierSpec, messages: Messages) -> verify.Check:
+    """How the logits of strings compare with the logits of the ids that the runtime makes of them."""
+    session = text_session(path)
+    texts = list(messages.texts[:100]) + list(verify.HARD_TEXTS)
+    model = verify.session_model(ids_session)
+    expected = [model(*pad([verify.row_of(text, spec)]))[0] for text in texts]
+    alone = [session.run(["logits"], {"text": np.array([text], object)})[0][0] for text in texts]
+    together = session.run(["logits"], {"text": np.array(texts, object)})[0]
+    worst = max(verify.difference(expected, alone), verify.difference(expected, together))
+    name = "largest difference of a logit between text and the runtime's ids"
+    return verify.Check(name, worst, verify.INVARIANCE_LIMIT[spec.precision])
+
+
+def text_session(path: Path) -> ort.InferenceSession:
+    """A file that takes strings, opened."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = usable_cpus()
+    options.register_custom_ops_library(extensions_library())
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def extensions_library() -> str:
+    """Path of onnxruntime-extensions' operators. Raises ``ExportError`` where they are not installed."""
+    try:
+        from onnxruntime_extensions import get_library_path
+    except ModuleNotFoundError as error:
+        raise ExportError("--text needs onnxruntime-extensions: pip install onnxruntime-extensions") from error
+    path: str = get_library_path()
+    return path
 
 
 def labelled_messages(checkpoint: Path, spec: ClassifierSpec, path: Path | None) -> tuple[Messages, str]:

@@ -8,7 +8,7 @@ The last block computes keys and values for every token, and all else for the on
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from functools import cached_property
 
 import numpy as np
@@ -22,8 +22,8 @@ from trainer.gpt2 import GPT2Config
 
 Array = npt.NDArray[np.float32]
 
-Weights = Mapping[str, Array]
-"""A checkpoint's tensors by name, without the ``transformer.`` in front."""
+Weights = MutableMapping[str, Array]
+"""A checkpoint's tensors by name, without the ``transformer.`` in front; each is taken out when it is used."""
 
 MASKED = -1e9
 """Added to the attention score of a key that a query must not see: its share becomes 0 in float32."""
@@ -107,7 +107,7 @@ class Gpt2Graph(GraphBuilder):
 
     def weight(self, name: str) -> str:
         """A tensor of the checkpoint as a constant."""
-        return self.constant(name, self.weights[name])
+        return self.constant(name, self.weights.pop(name))
 
     def embed(self, ids: str) -> str:
         """(batch * sequence, width): each token's embedding and its position's."""
@@ -144,7 +144,7 @@ class Gpt2Graph(GraphBuilder):
 
     def parameters(self, name: str) -> tuple[Array, Array]:
         """Weight (in, out) and bias (out,) of one of the checkpoint's linear layers."""
-        return self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
+        return self.weights.pop(f"{name}.weight"), self.weights.pop(f"{name}.bias")
 
     def attention_parameters(self, name: str) -> tuple[Array, Array]:
         """The same for queries, keys and values, with the scores' 1 / sqrt(head width) put into the queries."""

@@ -58,7 +58,7 @@ class Int8Graph(Gpt2Graph):
 
     def table(self, name: str) -> tuple[str, str]:
         """An embedding table as int8, and its rows' scales."""
-        values, scale = quantized(self.weights[f"{name}.weight"], axis=1)
+        values, scale = quantized(self.weights.pop(f"{name}.weight"), axis=1)
         return self.constant(f"{name}.weight", values, np.int8), self.constant(f"{name}.scale", scale)
 
     def scaled(self, values: str, scale: str) -> str:

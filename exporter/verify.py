@@ -29,6 +29,18 @@ NEIGHBOURS = (1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 23, 31, 33, 47, 64, 65, 90, 12
 
 BATCH_TOKENS = 4096
 
+HARD_TEXTS = (
+    "",
+    " ",
+    "  two blanks\t\ttabs\n\nlines  ",
+    "a <|endoftext|> b",
+    "don't WE'LL they've 'S",
+    "naïve café, Zürich – 日本語テキスト, здравствуйте, 👩‍👩‍👧 ١٢٣ ½",
+    "word " * 1500,
+    "x" * 3000,
+)
+"""Texts on which tokenizers differ, an empty one, and some longer than the context."""
+
 LOGIT_LIMIT = 1e-4
 """fp32: largest difference of a logit from PyTorch's."""
 INVARIANCE_LIMIT = {"fp32": 1e-5, "int8": 0.0}

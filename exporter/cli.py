@@ -31,6 +31,13 @@ class Target(str, Enum):
     onnxruntime = "onnxruntime"
 
 
+class Layout(str, Enum):
+    """What is written."""
+
+    file = "file"
+    huggingface = "huggingface"
+
+
 def export_command(
     checkpoint: Annotated[Path, typer.Option(help="Directory that spam-train wrote.", show_default=True)] = Path(
         "artifacts/checkpoint"
@@ -50,6 +57,13 @@ def export_command(
         bool,
         typer.Option("--text", help="Make a graph that takes strings; it runs where onnxruntime-extensions is loaded."),
     ] = False,
+    layout: Annotated[
+        Layout,
+        typer.Option(
+            help="huggingface: besides the file, write the folder NAME with config, tokenizer and both precisions that "
+            "Optimum and transformers.js load."
+        ),
+    ] = Layout.file,
     verify_data: Annotated[
         Path | None,
         typer.Option(
@@ -68,12 +82,17 @@ def export_command(
         raise ExportError(f"--out {out}: the name must end in .onnx")
     try:
         from exporter.export import Options, export
+        from exporter.huggingface import export_folder
     except ModuleNotFoundError as error:
         raise ExportError(f"{error.name} is not installed: pip install 'spam-edge[export]'") from error
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     logging.getLogger("exporter").setLevel(logging.INFO)
-    report = export(checkpoint, out, Options(opset, precision.value, target.value, text), verify_data)
-    show(report, out)
+    options = Options(opset, precision.value, target.value, text)
+    show(export(checkpoint, out, options, verify_data), out)
+    if layout is Layout.huggingface:
+        folder = out.with_suffix("")
+        for report in export_folder(checkpoint, folder, Options(opset, target=target.value), verify_data):
+            show(report, folder / "onnx" / report.file)
 
 
 def show(report: Report, out: Path) -> None:

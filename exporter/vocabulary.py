@@ -51,11 +51,13 @@ def halves(token: bytes, rank: int) -> tuple[bytes, bytes]:
     return parts[0], parts[1]
 
 
-def tokenizer_json() -> dict[str, Any]:
+def tokenizer_json(special: bool = False) -> dict[str, Any]:
     """``tokenizer.json``, as Hugging Face's tokenizers and onnxruntime-extensions read it.
 
-    Without special tokens: ``<|endoftext|>`` spelled out in a message is text like any other.
+    Without ``special`` there are no special tokens: ``<|endoftext|>`` spelled out in a message is text like any other.
     """
+    end = {"id": END_OF_TEXT, "content": END_OF_TEXT_NAME, "single_word": False, "lstrip": False, "rstrip": False}
+    added = [{**end, "normalized": False, "special": True}]
     model = {
         "type": "BPE",
         "dropout": None,
@@ -71,7 +73,7 @@ def tokenizer_json() -> dict[str, Any]:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [],
+        "added_tokens": added if special else [],
         "normalizer": None,
         "pre_tokenizer": byte_level,
         "post_processor": None,

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import onnx
+import pytest
 
 from runtime.model_file import open_model
 from runtime.spec import ClassifierSpec
+from runtime.tokenizer import encode
 from tests.exporter.models import make_model, saved
 
 
@@ -114,3 +116,18 @@ def test_a_base_install_says_which_extra_is_missing(checkpoint: Path, tmp_path: 
     command = [sys.executable, "-c", hide, "--checkpoint", str(checkpoint), "--out", str(tmp_path / "spam.onnx")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     refused(result, "pip install 'spam-edge[export]'")
+
+
+def test_the_hugging_face_folder_has_all_that_transformers_reads(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    # a threshold that no message of this untrained model is near
+    checkpoint = saved(make_model(ClassifierSpec(threshold=0.99)), tmp_path / "checkpoint")
+    result = spam_export("--checkpoint", checkpoint, "--out", tmp_path / "spam.onnx", "--layout", "huggingface")
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "spam"
+    assert open_model(folder / "onnx" / "model.onnx")[1].precision == "fp32"
+    assert open_model(folder / "onnx" / "model_quantized.onnx")[1].precision == "int8"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    for text in ("hello world", "don't 日本語", "  blanks\n"):
+        assert tokenizer(text).input_ids == encode(text)[0]
+    assert transformers.AutoConfig.from_pretrained(folder).id2label == {0: "ham", 1: "spam"}

@@ -5,7 +5,7 @@
 
 A crash, a hang of more than 10 s, more than 2 GB of memory or any exception but the documented ones ends it with a
 report and the input in a file; otherwise it ends with exit code 0. The target ``file`` reads the same bytes in every
-form; ``model`` changes bytes of a model file that is not sealed, so that onnxruntime has to cope with them.
+form; ``model`` changes bytes of a model file with its seal taken off, so that onnxruntime has to cope with them.
 """
 
 import sys
@@ -18,7 +18,7 @@ with atheris.instrument_imports(include=["runtime", "email", "csv", "json"]):
     from runtime import SpamClassifier
     from runtime.errors import InputError, ModelError
     from runtime.inputs import Form, Reader
-    from runtime.model_file import shipped_model
+    from runtime.model_file import shipped_model, unsealed
     from runtime.tokenizer import encode
 
 FORMS: tuple[Form, ...] = ("text", "csv", "tsv", "jsonl", "eml", "mbox")
@@ -68,7 +68,7 @@ TARGETS = {"text": fuzz_text, "file": fuzz_file, "model": fuzz_model}
 if __name__ == "__main__":
     if sys.argv[1] == "text":
         CLASSIFIER = SpamClassifier(MODEL, threads=1)
-    WHOLE = MODEL.read_bytes()
+    WHOLE = unsealed(MODEL.read_bytes())
     libfuzzer = [f"-max_total_time={SECONDS}", "-timeout=10", "-rss_limit_mb=2048", "-max_len=4096", "-verbosity=1"]
     atheris.Setup([sys.argv[0], *libfuzzer, f"-artifact_prefix={SCRATCH.parent}/"], TARGETS[sys.argv[1]])
     atheris.Fuzz()

@@ -244,10 +244,9 @@ class SpamClassifier:
         for group in batches([len(row) for row in rows], self._max_batch_tokens):
             ids, mask = pad([rows[index] for index in group])
             try:
-                (output,) = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
+                (logits[group],) = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
             except OrtError as error:
                 raise ModelError(f"{self.path}: onnxruntime failed while running it: {error}") from error
-            logits[group] = output
         if len(rows) == len(encoded):
             return logits
         # Odds and not probabilities, which are all 1.0 where the model is sure.

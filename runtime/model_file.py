@@ -71,6 +71,11 @@ def seal(path: Path) -> None:
         file.write(_SEAL_HEAD + json.dumps(digest).encode())
 
 
+def unsealed(data: bytes) -> bytes:
+    """The bytes of a file without what `seal` appended to it."""
+    return data[:-_SEAL_LENGTH] if data[-_SEAL_LENGTH:].startswith(_SEAL_HEAD) else data
+
+
 def open_model(
     path: Path,
     *,
@@ -104,16 +109,17 @@ def open_model(
     _check_file(path)
     try:
         session = ort.InferenceSession(str(path), options, providers=chosen)
+        spec = ClassifierSpec.from_props(session.get_modelmeta().custom_metadata_map)
+        _check_graph(session, spec)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path}: its metadata is not UTF-8: {error}") from error
     except OrtError as error:
         raise ModelError(f"{path}: {_reason(error)}") from error
     for name in names:
         if name not in session.get_providers():
             raise ModelError(f"{name} is in the installed onnxruntime but could not start here")
-    try:
-        spec = ClassifierSpec.from_props(session.get_modelmeta().custom_metadata_map)
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
-    _check_graph(path, session, spec)
     return session, spec
 
 
@@ -165,22 +171,22 @@ def _sha256(path: Path, length: int) -> str:
     return digest.hexdigest()
 
 
-def _check_graph(path: Path, session: ort.InferenceSession, spec: ClassifierSpec) -> None:
+def _check_graph(session: ort.InferenceSession, spec: ClassifierSpec) -> None:
     """Refuse another model's inputs and outputs."""
     ins = {value.name: (value.type, len(value.shape)) for value in session.get_inputs()}
     if ins != {"input_ids": ("tensor(int64)", 2), "attention_mask": ("tensor(int64)", 2)}:
         raise ModelError(
-            f"{path}: not a spam-edge model: its inputs are {_listed(ins)}, "
+            f"not a spam-edge model: its inputs are {_listed(ins)}, "
             "expected input_ids and attention_mask, int64 [batch, sequence]"
         )
     outs = {value.name: (value.type, len(value.shape)) for value in session.get_outputs()}
     if outs != {"logits": ("tensor(float)", 2)}:
         raise ModelError(
-            f"{path}: not a spam-edge model: its outputs are {_listed(outs)}, expected logits, float [batch, labels]"
+            f"not a spam-edge model: its outputs are {_listed(outs)}, expected logits, float [batch, labels]"
         )
     columns = session.get_outputs()[0].shape[1]
     if isinstance(columns, int) and columns != len(spec.labels):
-        raise ModelError(f"{path}: its logits have {columns} columns, but its metadata has {len(spec.labels)} labels")
+        raise ModelError(f"its logits have {columns} columns, but its metadata has {len(spec.labels)} labels")
 
 
 def _listed(values: Mapping[str, tuple[str, int]]) -> str:

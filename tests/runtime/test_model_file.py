@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from runtime import ModelError, SpamClassifier
-from runtime.model_file import find_model, open_model, seal
+from runtime.model_file import find_model, open_model, seal, unsealed
 from runtime.spec import SCHEMA_VERSION, ClassifierSpec
 from tests.runtime.toy_model import toy_model, write_toy_model
 
@@ -96,6 +96,10 @@ BROKEN: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "metadata not JSON": (lambda d: written(d / "m", with_prop("labels", "[ham")), "metadata is not JSON"),
     "metadata nested": (lambda d: written(d / "m", with_prop("labels", "[" * 100_000)), "not usable|not JSON"),
+    "metadata not UTF-8": (
+        lambda d: (d / "m").write_bytes(toy_model().SerializeToString().replace(b'"ham"', b'"h\xffm"')) and d / "m",
+        "its metadata is not UTF-8",
+    ),
     "an endless context": (
         lambda d: written(d / "m", with_prop("context_length", "1e400")),
         "description is not usable",
@@ -152,6 +156,13 @@ def test_a_sealed_file_is_still_onnx_and_is_served(tmp_path: Path, classifier: S
     onnx.checker.check_model(str(path))
     assert len(json.loads({p.key: p.value for p in onnx.load(str(path)).metadata_props}["spam_edge.file_sha256"])) == 64
     assert SpamClassifier(path).verdict("hi") == classifier.verdict("hi")
+
+
+def test_a_seal_comes_off_again(tmp_path: Path) -> None:
+    path = write_toy_model(tmp_path / "m.onnx")
+    before = path.read_bytes()
+    seal(path)
+    assert unsealed(path.read_bytes()) == unsealed(before) == before
 
 
 def test_any_damage_to_a_sealed_file_is_noticed(tmp_path: Path) -> None:

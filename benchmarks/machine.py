@@ -27,19 +27,15 @@ def machine() -> dict[str, Any]:
     values = dict(line.split(":", 1) for line in lines if ":" in line)
     cpu = {key.strip(): value.strip() for key, value in values.items()}
     flags = cpu.get("flags", "").split()
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    installed = {one.metadata["Name"]: one.version for one in importlib.metadata.distributions()}
+    model = ", ".join(f"{name} {cpu[name]}" for name in ("model name", "cpu family", "model") if name in cpu)
     return {
         "machine": {
-            "cpu": f"{cpu.get('model name', platform.processor())}, family {cpu.get('cpu family')}, model {cpu.get('model')}",
+            "cpu": model or platform.processor(),
             "cores": len(os.sched_getaffinity(0)),
             "features": [flag for flag in flags if flag.startswith(("avx512", "amx", "avx_vnni", "avx2"))],
             "python": platform.python_version(),
-            "versions": versions,
+            "versions": {name: installed[name] for name in PACKAGES if name in installed},
         }
     }
 

@@ -2,8 +2,8 @@
 
 The textbook's loop (chapter 6 of Raschka's "Build a Large Language Model (From Scratch)") is rendered here on its own:
 messages padded to the longest of the training set, the whole model forward at every step with explicit attention, AdamW
-on the last block, the final norm and the head, losses on five batches of training and validation messages every 50 steps,
-accuracies on five batches after every epoch, and accuracies on all messages at the end.
+on the last block, the final norm and the head, losses on five batches of training and validation messages every 50
+steps, accuracies on five batches after every epoch, and accuracies on all messages at the end.
 
 usage: python benchmarks/train_speed.py [--epochs 5] [--data PATH] [--only book|longest|fp32|bf16 ...]
 """

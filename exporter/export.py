@@ -293,7 +293,7 @@ def extensions_library() -> str:
     try:
         from onnxruntime_extensions import get_library_path
     except ModuleNotFoundError as error:
-        raise ExportError("--text needs onnxruntime-extensions: pip install onnxruntime-extensions") from error
+        raise ExportError("--text needs onnxruntime-extensions: pip install 'spam-edge[text]'") from error
     path: str = get_library_path()
     return path
 

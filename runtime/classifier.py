@@ -170,7 +170,7 @@ class SpamClassifier:
         windows = self.stream_windows(read_ahead(_texts(messages), len))
         return (verdict for window in windows for verdict in window)
 
-    def stream_windows(self, messages: Iterable[Sequence[str]]) -> Iterator[list[Verdict]]:
+    def stream_windows(self, messages: Iterable[Sequence[str]]) -> Generator[list[Verdict], None, None]:
         """Verdicts window by window; one window is computed while the next is read and tokenized.
 
         An empty window says that nothing more is there for now: the verdicts of those before it come at once.
@@ -178,25 +178,29 @@ class SpamClassifier:
         count = 0
         failure: Exception | None = None
         waiting: deque[Future[list[Verdict]]] = deque()
+        left = threading.Event()
         source = iter(messages)
         with ThreadPoolExecutor(1, "spam-edge") as worker:
-            while failure is None:
-                encoded = []
-                try:
-                    window = next(source, None)
-                    if window is None:
-                        break
-                    for text in window:
-                        encoded.append(self._encode(text, count))
-                        count += 1
-                except Exception as error:  # noqa: BLE001 - raised below, after the verdicts on what came before
-                    failure = error
-                if encoded:
-                    waiting.append(worker.submit(self._judge, encoded))
-                while len(waiting) > (1 if encoded else 0):
+            try:
+                while failure is None:
+                    encoded = []
+                    try:
+                        window = next(source, None)
+                        if window is None:
+                            break
+                        for text in window:
+                            encoded.append(self._encode(text, count))
+                            count += 1
+                    except Exception as error:  # noqa: BLE001 - raised below, after the verdicts on what came before
+                        failure = error
+                    if encoded:
+                        waiting.append(worker.submit(self._judge, encoded, left))
+                    while len(waiting) > (1 if encoded else 0):
+                        yield waiting.popleft().result()
+                while waiting:
                     yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            finally:
+                left.set()
         if failure is not None:
             raise failure
 
@@ -236,12 +240,14 @@ class SpamClassifier:
             rows = [np.pad(row, (0, size - len(row)), constant_values=END_OF_TEXT) for row in rows]
         return _Encoded(rows, truncated, len(ids))
 
-    def _compute(self, encoded: Sequence[_Encoded]) -> Floats:
-        """Logits of each message, float32 ``[messages, labels]``."""
+    def _compute(self, encoded: Sequence[_Encoded], left: threading.Event | None = None) -> Floats:
+        """Logits of each message, float32 ``[messages, labels]``; of no use once nobody waits for them any more."""
         rows = [row for message in encoded for row in message.rows]
-        logits = np.empty((len(rows), len(self.labels)), dtype=np.float32)
+        logits = np.zeros((len(rows), len(self.labels)), dtype=np.float32)
         session = self._open_session()
         for group in batches([len(row) for row in rows], self._max_batch_tokens):
+            if left is not None and left.is_set():
+                break
             ids, mask = pad([rows[index] for index in group])
             try:
                 (logits[group],) = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
@@ -265,8 +271,8 @@ class SpamClassifier:
         probabilities: Floats = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
         return probabilities
 
-    def _judge(self, encoded: Sequence[_Encoded]) -> list[Verdict]:
-        probabilities = self._probabilities(self._compute(encoded))
+    def _judge(self, encoded: Sequence[_Encoded], left: threading.Event | None = None) -> list[Verdict]:
+        probabilities = self._probabilities(self._compute(encoded, left))
         spam, labels = self.spec.spam_index, self.labels
         scores = probabilities[:, spam].astype(np.float64)
         best = np.where(np.arange(len(labels)) == spam, -1.0, probabilities).argmax(axis=1)

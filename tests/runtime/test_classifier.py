@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -202,6 +203,26 @@ def test_a_stream_that_is_left_leaves_no_thread(classifier: SpamClassifier) -> N
     next(stream)
     del stream
     assert threading.active_count() == before
+
+
+def test_a_stream_that_is_left_stops_computing(model: Path) -> None:
+    asked = 0
+
+    class Counting:
+        def run(self, *arguments: object) -> object:
+            nonlocal asked
+            asked += 1
+            time.sleep(0.02)
+            return session.run(*arguments)
+
+    classifier = SpamClassifier(model, max_batch_tokens=1)
+    session = classifier._session
+    assert session is not None
+    classifier._session = Counting()  # type: ignore[assignment]
+    stream = classifier.stream_windows([["a"], ["b"] * 1000, ["c"], ["d"]])
+    next(stream)
+    stream.close()
+    assert asked < 100
 
 
 def test_many_threads_get_the_answers_of_one(classifier: SpamClassifier) -> None:

@@ -5,6 +5,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -237,6 +238,31 @@ def test_a_live_pipe_is_answered_line_by_line(model: Path) -> None:
             assert json.loads(command.stdout.readline())["text"] == text
         command.stdin.close()
     assert command.returncode == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system does not tell memory in /proc")
+def test_memory_does_not_grow_with_the_input(model: Path) -> None:
+    with subprocess.Popen(
+        [*SPAM_INFER, "-", "--model", model, "-q"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as command:
+        assert command.stdin is not None
+        assert command.stdout is not None
+        into = command.stdin
+
+        def feed() -> None:
+            for number in range(50_000):
+                into.write(b"line %d of some words\n" % number)
+            into.close()
+
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        pages = []
+        for number, _ in enumerate(command.stdout, 1):
+            if number % 10_000 == 0 and number < 50_000:
+                pages.append(int(Path(f"/proc/{command.pid}/statm").read_text().split()[1]))
+        feeder.join()
+    assert number == 50_000
+    assert (max(pages) - pages[0]) * os.sysconf("SC_PAGE_SIZE") < 50e6
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

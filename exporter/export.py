@@ -19,6 +19,7 @@ import torch
 from onnx import helper
 
 from exporter import verify
+from exporter.builder import write_model
 from exporter.errors import ExportError
 from exporter.fused import FusedGraph, FusedInt8Graph
 from exporter.graph import Gpt2Graph, Weights
@@ -209,7 +210,7 @@ def write_graph(
         data = data_path(path).name
         onnx.save(model, path, save_as_external_data=True, location=data, size_threshold=1024)
     else:
-        onnx.save(model, path)
+        write_model(model, path)
     del model
     try:
         onnx.checker.check_model(path, full_check=True)
@@ -262,7 +263,7 @@ def put_tokenizer(path: Path, spec: ClassifierSpec) -> dict[str, int]:
     model = onnx.load(path, load_external_data=False)
     add_tokenizer(model, spec)
     helper.set_model_props(model, spec.to_props())  # the former file's seal goes
-    onnx.save(model, path)
+    write_model(model, path)
     seal(path)
     return counted(model)
 

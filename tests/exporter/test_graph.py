@@ -11,6 +11,7 @@ import onnxruntime as ort
 import pytest
 from onnx.reference import ReferenceEvaluator
 
+from exporter.builder import write_model
 from exporter.export import OLDEST_OPSET, Options, Target, release, runs, write_graph
 from exporter.verify import INVARIANCE_LIMIT, session_model, variance_over_batches
 from runtime.spec import ClassifierSpec, Precision
@@ -114,3 +115,10 @@ def test_the_file_describes_itself(model: Classifier, tmp_path: Path) -> None:
     write_graph(model.config, release(model), model.spec, Options(), path)
     properties = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     assert ClassifierSpec.from_props(properties) == model.spec
+
+
+def test_a_model_written_tensor_by_tensor_reads_back_the_same(model: Classifier, tmp_path: Path) -> None:
+    graph = graph_of(model, Options(precision="int8"))
+    write_model(graph, tmp_path / "model.onnx")
+    assert onnx.load(tmp_path / "model.onnx") == graph
+    assert (tmp_path / "model.onnx").stat().st_size == graph.ByteSize()

@@ -29,9 +29,9 @@ Item = TypeVar("Item")
 Floats = npt.NDArray[np.float32]
 Long = Literal["cut", "windows"]
 
-MAX_BATCH_TOKENS = 1024
+MAX_BATCH_TOKENS = 512
 """Default cap of a batch, ``rows × longest row``: memory is bounded by it, whatever the messages are. On a CPU larger
-batches are no faster, and a message that fills the context goes alone, which keeps attention's square small."""
+batches are no faster, and longer messages go alone, which keeps attention's square small."""
 
 WINDOW_MESSAGES = 1024
 WINDOW_CHARACTERS = 1 << 20

@@ -138,11 +138,14 @@ def _session_options(threads: int, extra: Mapping[str, str | int | bool]) -> ort
     options.log_severity_level = 4  # what goes wrong is raised, not printed
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Threads may spin while a computation runs, which is fast, but not between two: an idle process stays idle.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    # Weights outside the arena, which would round their size up.
-    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-    for name, value in extra.items():
+    settings: dict[str, str | int | bool] = {
+        # Threads may spin while a computation runs, which is fast, but not between two: an idle process stays idle.
+        "session.force_spinning_stop": "1",
+        # Weights outside the arena, which would round their size up.
+        "session.use_device_allocator_for_initializers": "1",
+        **extra,
+    }
+    for name, value in settings.items():
         if "." in name:
             options.add_session_config_entry(name, str(int(value)) if isinstance(value, bool) else str(value))
         elif hasattr(options, name):

@@ -51,19 +51,19 @@ def test_proportion_interval_is_wilsons() -> None:
 
 
 def test_bootstrap_intervals_cover_the_truth_about_as_often_as_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "RESAMPLES", 320)
+    monkeypatch.setattr(evaluate, "RESAMPLES", 160)
     generator = np.random.default_rng(1)
     population = 200_000
     labels = generator.integers(0, 2, population)
     scores = 1 / (1 + np.exp(-(2 * labels - 1 + generator.normal(0, 1, population))))
     whole = measure(labels, scores, intervals=False)
     hits = {"f1": 0, "roc_auc": 0, "accuracy": 0}
-    for _ in range(40):
+    for _ in range(30):
         chosen = generator.integers(0, population, 200)
         intervals = measure(labels[chosen], scores[chosen])["intervals"]
         for name in hits:
             hits[name] += intervals[name][0] <= whole[name] <= intervals[name][1]
-    assert all(count >= 33 for count in hits.values()), hits
+    assert all(count >= 24 for count in hits.values()), hits
 
 
 def test_temperature_undoes_a_scale() -> None:

@@ -114,7 +114,7 @@ def live(model: str) -> dict[str, float]:
 
 def peaks(model: str) -> dict[str, float]:
     """Peak over 1,000 messages that fill the context, for several budgets."""
-    return {str(budget): measured(model, {}, budget, ["word " * 1200] * 1000)["peak"] for budget in (512, 4096)}
+    return {str(budget): measured(model, {}, budget, ["word " * 1200] * 1000)["peak"] for budget in (256, 4096)}
 
 
 def memory(large: Path) -> dict[str, object]:
@@ -123,7 +123,7 @@ def memory(large: Path) -> dict[str, object]:
     size = large.stat().st_size / 1e6
     found: dict[str, object] = {"file_mb": round(size, 1)}
     for name, options in SETTINGS.items():
-        figures = measured(str(large), options, 512, texts)
+        figures = measured(str(large), options, 256, texts)
         found[name] = figures | {"of the file": round(figures["resident"] / size, 2)}
     return found
 

@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 Floats = npt.NDArray[np.float32]
 Long = Literal["cut", "windows"]
 
-MAX_BATCH_TOKENS = 512
+MAX_BATCH_TOKENS = 256
 """Default cap of a batch, ``rows × longest row``: memory is bounded by it, whatever the messages are. On a CPU larger
 batches are no faster, and longer messages go alone, which keeps attention's square small."""
 

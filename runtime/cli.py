@@ -75,7 +75,7 @@ def infer(
     ] = None,
     max_batch_tokens: Annotated[
         int, typer.Option(help="Largest batch in tokens, padding included: more takes more memory.", min=1)
-    ] = 512,
+    ] = 256,
     provider: Annotated[
         list[str] | None,
         typer.Option(help="onnxruntime execution provider, as OpenVINOExecutionProvider; may be repeated."),

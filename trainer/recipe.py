@@ -176,6 +176,11 @@ def make_recipe(config: Path | None = None, **given: Any) -> Recipe:
         name: value for name, value in given.items() if value is not None
     }
     defaults = NANO if stated.get("model") == "nano" else {}
+    chosen = defaults | stated
+    if chosen.get("weights") != "random" or chosen.get("trainable") != "all":
+        defaults = {name: value for name, value in defaults.items() if name not in ("spelling", "token_dropout")}
+    elif chosen.get("padding", "batch") != "batch":
+        defaults = {name: value for name, value in defaults.items() if name != "token_dropout"}
     return Recipe(**(defaults | stated))
 
 

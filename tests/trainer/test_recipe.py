@@ -21,6 +21,14 @@ def test_nano_has_its_own_defaults() -> None:
     assert (make_recipe(model="nano").weights, make_recipe(model="nano").trainable) == ("random", "all")
 
 
+def test_defaults_of_nano_give_way_to_what_is_said() -> None:
+    recipe = make_recipe(model="nano", trainable="last-block")
+    assert (recipe.spelling, recipe.token_dropout) == (False, 0.0)
+    assert make_recipe(model="nano", padding="longest").token_dropout == 0.0
+    with pytest.raises(TrainerError, match="--spelling"):
+        make_recipe(model="nano", trainable="last-block", spelling=True)
+
+
 def test_flags_go_before_the_file_and_the_file_before_the_defaults(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text('model = "nano"\nepochs = 2\nbatch_size = 4\n')
     recipe = make_recipe(tmp_path / "r.toml", epochs=3)

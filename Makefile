@@ -1,11 +1,11 @@
 # make demo: train, export and serve a small model on the sample messages, from nothing.
-# make test: lint, types, import directions and tests. make bench: the measurements of benchmarks/.
+# make test: lint, types, import directions and tests.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARTIFACTS ?= artifacts
 
-.PHONY: demo test lint check format bench clean
+.PHONY: demo test lint check format clean
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12")'

@@ -29,7 +29,7 @@ from exporter.text import add_tokenizer
 from runtime.batching import pad
 from runtime.cpus import usable_cpus
 from runtime.errors import ModelError
-from runtime.files import written_beside
+from runtime.files import check_writable, written_beside
 from runtime.model_file import OrtError, open_model, seal
 from runtime.spec import ClassifierSpec, Precision
 from trainer.checkpoint import Classifier, load_checkpoint
@@ -123,6 +123,7 @@ def export(checkpoint: Path, out: Path, options: Options, verify_data: Path | No
         TrainerError, InputError, OutputError: The checkpoint or the data cannot be read, or the file not be written.
     """
     check_opset(options)
+    check_writable(out)
     if options.text:
         extensions_library()
     torch.set_num_threads(usable_cpus())

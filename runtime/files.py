@@ -11,6 +11,25 @@ from pathlib import Path
 from runtime.errors import OutputError
 
 
+def check_writable(target: Path, *, directory: bool = False) -> None:
+    """Find out, before the work, whether ``target`` could be written: a nameless file is made in the nearest folder.
+
+    Raises ``OutputError`` where it could not, or where a folder stands in a file's place or the other way round.
+    """
+    if target.exists() and target.is_dir() != directory:
+        raise OutputError(
+            f"cannot write {target}: it is a {'file: name a folder' if directory else 'folder: name a file'}"
+        )
+    folder = target.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {folder}: {error.strerror or error}") from error
+
+
 @contextmanager
 def written_beside(target: Path, *, directory: bool = False) -> Iterator[Path]:
     """Yield a temporary path next to ``target``, which takes its place only when the block ends without an error.

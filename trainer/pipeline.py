@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from runtime.files import written_beside
+from runtime.files import check_writable, written_beside
 from runtime.spec import ClassifierSpec
 from trainer.checkpoint import CONFIG_FILE, Classifier, read_config, save_model
 from trainer.data import (
@@ -148,9 +148,8 @@ def train_classifier(
 
 
 def check_out(out: Path) -> None:
-    """Refuse to replace what is not a checkpoint. Raises ``TrainerError``."""
-    if out.exists() and not out.is_dir():
-        raise TrainerError(f"--out {out} is a file: name a folder")
+    """Refuse a place that cannot be written, or holds what is no checkpoint. Raises ``SpamEdgeError``."""
+    check_writable(out, directory=True)
     if (out / CONFIG_FILE).exists():
         try:
             read_config(out)

@@ -131,3 +131,12 @@ def test_the_hugging_face_folder_has_all_that_transformers_reads(tmp_path: Path)
     for text in ("hello world", "don't 日本語", "  blanks\n"):
         assert tokenizer(text).input_ids == encode(text)[0]
     assert transformers.AutoConfig.from_pretrained(folder).id2label == {0: "ham", 1: "spam"}
+
+
+def test_a_place_that_cannot_be_written_is_named_before_the_work(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "blocked").write_text("a file where a folder should be")
+    (tmp_path / "folder.onnx").mkdir()
+    for out, words in (("blocked/spam.onnx", "cannot write"), ("folder.onnx", "it is a folder")):
+        result = spam_export("--checkpoint", checkpoint, "--out", tmp_path / out)
+        refused(result, words, out)
+        assert "computing" not in result.stderr

@@ -186,7 +186,7 @@ def test_mistakes_are_one_line(tmp_path: Path, arguments: list[str], words: list
 
 def test_what_is_no_checkpoint_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    refused(command("spam-train", *QUICK, "--out", tmp_path / "file"), "is a file")
+    refused(command("spam-train", *QUICK, "--out", tmp_path / "file"), "it is a file")
     (tmp_path / "config.json").write_text('{"another": "program"}')
     refused(command("spam-train", *QUICK, "--out", tmp_path), "another program's config.json")
     assert (tmp_path / "config.json").read_text() == '{"another": "program"}'

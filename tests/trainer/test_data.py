@@ -134,7 +134,7 @@ def many(ham: int, spam: int) -> Messages:
     )
 
 
-@given(ham=st.integers(60, 300), spam=st.integers(60, 300), seed=st.integers(0, 100))
+@given(ham=st.integers(200, 400), spam=st.integers(200, 400), seed=st.integers(0, 100))
 def test_splits_are_balanced_and_apart_and_lose_no_ham(ham: int, spam: int, seed: int) -> None:
     messages = many(ham, spam)
     splits = split(messages, seed)

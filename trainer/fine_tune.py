@@ -32,12 +32,20 @@ Report = Callable[[str, int, int, dict[str, float]], None]
 """Told the phase, how much of it is done, of how much, and the latest figures."""
 
 
+def silent(phase: str, done: int, total: int, values: dict[str, float]) -> None:
+    """Report nothing."""
+
+
 @dataclass(frozen=True)
 class Labelled:
     """Messages as ids, with their labels."""
 
     tokens: Tokens
     labels: tuple[int, ...]
+    targets: Tensor | None = None
+    """Probabilities of the labels, float32 (messages, labels), learned in their place; None: the labels are certain."""
+    seen: Callable[[int], Tokens] | None = None
+    """What an epoch, from 0, sees in place of ``tokens``; None: the same in every epoch."""
 
 
 @dataclass(frozen=True)
@@ -134,11 +142,15 @@ class Source:
     """Input of the trained part, batch by batch, on the device."""
 
     def __init__(self, trained: Trained, tokens: Tokens, device: torch.device) -> None:
-        self.trained, self.tokens, self.device = trained, tokens, device
-        self.lengths: list[int] = tokens.lengths.tolist()
+        self.trained, self.device = trained, device
+        self.show(tokens)
         self.cache: FeatureCache | None = None
         self.left_out = 0.0  # share of a message's tokens
         self.random = np.random.default_rng()
+
+    def show(self, tokens: Tokens) -> None:
+        """Take the messages from here."""
+        self.tokens, self.lengths = tokens, tokens.lengths.tolist()
 
     def _thinned(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Messages with tokens left out at random; those of three tokens or fewer stay whole."""
@@ -203,11 +215,12 @@ class FineTuning:
     def __init__(
         self, model: GPT2Classifier, train: Labelled, validation: Labelled, recipe: Recipe, accelerator: Accelerator
     ) -> None:
-        self.recipe, self.accelerator = recipe, accelerator
+        self.recipe, self.accelerator, self.train, self.validation = recipe, accelerator, train, validation
         torch.manual_seed(recipe.seed)
         self.model = model.to(accelerator.device)
         self.tokens = train.tokens.followed_by(validation.tokens)
         self.labels = torch.tensor(train.labels + validation.labels)
+        self.targets = self.labels if train.targets is None else train.targets
         self.count = len(train.labels)
         self.weights = torch.ones(model.config.n_labels)
         if recipe.balance == "weights":
@@ -292,6 +305,8 @@ class FineTuning:
         history = self.history.steps
         self.trained.learning(True)
         self.source.left_out = self.recipe.token_dropout
+        if self.train.seen:
+            self.source.show(self.train.seen(epoch).followed_by(self.validation.tokens))
         for group in groups[len(history) - epoch * len(groups) :]:
             rate = learning_rate(self.recipe, len(history), self.steps)
             loss, right = self._step(group, rate)
@@ -302,6 +317,7 @@ class FineTuning:
                 state.save(self)
         self.trained.learning(False)
         self.source.left_out = 0.0
+        self.source.show(self.tokens)
 
     def _step(self, group: Sequence[int], rate: float) -> tuple[float, float]:
         """One step on a group of messages; gives their mean loss and how many were right before it.
@@ -321,10 +337,10 @@ class FineTuning:
         for place, (batch, (x, packing)) in enumerate(self.source.ahead(mine)):
             counts = float(rank < len(batches[place]))
             with nullcontext() if place + 1 == len(batches) else accelerator.no_sync(self.module):
-                expected = self.labels[list(batch)].to(device)
+                expected, goal = (which[list(batch)].to(device) for which in (self.labels, self.targets))
                 logits = self.module(x, packing)
                 losses = F.cross_entropy(
-                    logits, expected, weights, reduction="none", label_smoothing=recipe.label_smoothing
+                    logits, goal, weights, reduction="none", label_smoothing=recipe.label_smoothing
                 )
                 loss = losses.sum() * (counts / whole)
                 accelerator.backward(loss * shares)  # since the processes' gradients are averaged
@@ -376,7 +392,7 @@ def fine_tune(
     cache_bytes: int = 2 << 30,
     state: Path | None = None,
     resume: bool = False,
-    report: Report = lambda phase, done, total, values: None,
+    report: Report = silent,
 ) -> Outcome:
     """Train a model in place.
 

@@ -16,10 +16,12 @@ from torch import Tensor
 
 from runtime.files import check_writable, written_beside
 from runtime.spec import ClassifierSpec
+from trainer.augment import epoch_texts
 from trainer.checkpoint import CONFIG_FILE, Classifier, read_config, save_model
 from trainer.data import (
     Messages,
     Splits,
+    Tokens,
     download_sms,
     folded,
     read_messages,
@@ -28,6 +30,7 @@ from trainer.data import (
     tokenize,
     write_split,
 )
+from trainer.distill import TEACHER, TEACHERS, linear_judge, remix, taught
 from trainer.errors import TrainerError
 from trainer.evaluate import (
     Judged,
@@ -39,10 +42,10 @@ from trainer.evaluate import (
     threshold_for,
     threshold_table,
 )
-from trainer.fine_tune import Labelled, Outcome, Report, classify_tokens, fine_tune
+from trainer.fine_tune import Labelled, Outcome, Report, classify_tokens, fine_tune, silent
 from trainer.gpt2 import SHAPES
 from trainer.pretrained import starting_model
-from trainer.recipe import Recipe, write_recipe
+from trainer.recipe import Recipe, make_recipe, write_recipe
 from trainer.report import metrics_table, model_card, plot_training, write_errors, write_json, write_plots
 from trainer.spelling import add_spelling, merge_spelling
 
@@ -78,16 +81,16 @@ def train_classifier(
         path, text_column=recipe.text_column, label_column=recipe.label_column, spam_label=recipe.spam_label
     )
     splits = split(messages, recipe.seed, balance=recipe.balance == "undersample")
-    config = replace(SHAPES[recipe.model], dropout=recipe.dropout)
+    context_length = SHAPES[recipe.model].n_positions
     spec = ClassifierSpec(
         labels=labels,
         spam_label=recipe.spam_label,
-        context_length=config.n_positions,
+        context_length=context_length,
         padding=recipe.padding,
         readout=recipe.readout,
         base_model=recipe.model,
         data_fingerprint=messages.fingerprint(),
-        pad_length=0 if recipe.padding == "batch" else config.n_positions,
+        pad_length=0 if recipe.padding == "batch" else context_length,
     )
     if recipe.padding == "longest":
         spec = replace(
@@ -99,39 +102,14 @@ def train_classifier(
         path, len(messages), sum(messages.labels), labels[1], len(splits.train), len(splits.validation),
         len(splits.test), len(splits.unused_ham), labels[0],
     )  # fmt: skip
-    model = Classifier(config, spec)
-    model.load_state_dict(starting_model(recipe.model, recipe.weights, recipe.seed, config).state_dict())
-    if recipe.trainable == "lora":
-        from trainer.lora import add_adapters
-
-        torch.manual_seed(recipe.seed)
-        add_adapters(model, recipe.lora_rank, recipe.lora_alpha)
-    train_tokens = tokenize(splits.train.texts, spec)
-    if recipe.spelling:
-        add_spelling(model, train_tokens.ids.tolist(), recipe.seed)
-    if accelerator.device.type == "cpu" and config.n_embd <= 128:
-        torch.set_num_threads(1)  # steps this small take longer when they are shared among threads
     state = out.parent / f".{out.name}.state.safetensors"
     if resume and not state.is_file():
         log.info("there is no interrupted run to resume: starting from the beginning")
     with progress_bars(accelerator) as report:
-        outcome = fine_tune(
-            model,
-            Labelled(train_tokens, splits.train.labels),
-            Labelled(tokenize(splits.validation.texts, spec), splits.validation.labels),
-            recipe,
-            accelerator=accelerator,
-            cache_bytes=cache_bytes,
-            state=state,
-            resume=resume,
-            report=report,
-        )
-        if recipe.trainable == "lora":
-            from trainer.lora import merge_adapters
-
-            merge_adapters(model)
-        if recipe.spelling:
-            merge_spelling(model)
+        model, outcome = learn(
+            recipe, spec, splits.train, splits.validation,
+            accelerator=accelerator, cache_bytes=cache_bytes, state=state, resume=resume, report=report,
+        )  # fmt: skip
         metrics: dict[str, Any] = {}
         if accelerator.is_main_process:
             report("test", 0, 1, {})
@@ -145,6 +123,108 @@ def train_classifier(
             state.unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     return metrics
+
+
+def learn(
+    recipe: Recipe,
+    spec: ClassifierSpec,
+    train: Messages,
+    validation: Messages,
+    *,
+    accelerator: Accelerator,
+    cache_bytes: int = 2 << 30,
+    state: Path | None = None,
+    resume: bool = False,
+    report: Report = silent,
+) -> tuple[Classifier, Outcome]:
+    """A classifier from messages: starting weights, teachers where they are asked for, training, merging.
+
+    Args:
+        recipe: how; its data are not read.
+        spec: what the classifier is to be.
+        train: what it learns from.
+        validation: what is measured after every epoch.
+        accelerator: as `make_accelerator` gives it.
+        cache_bytes, state, resume, report: see `trainer.fine_tune.fine_tune`.
+
+    Returns:
+        The model with its trained weights, and how it went.
+    """
+    config = replace(SHAPES[recipe.model], dropout=recipe.dropout)
+    if accelerator.device.type == "cpu" and config.n_embd <= 128:
+        torch.set_num_threads(1)  # steps this small take longer when they are shared among threads
+    lesson, targets = train, None
+    if recipe.distill:
+        lesson, targets = with_teachers(recipe, spec, train, validation, accelerator, report)
+    tokens = tokenize(lesson.texts, spec)
+    model = Classifier(config, spec)
+    model.load_state_dict(starting_model(recipe.model, recipe.weights, recipe.seed, config).state_dict())
+    if recipe.trainable == "lora":
+        from trainer.lora import add_adapters
+
+        torch.manual_seed(recipe.seed)
+        add_adapters(model, recipe.lora_rank, recipe.lora_alpha)
+    if recipe.spelling:
+        add_spelling(model, tokens.ids.tolist(), recipe.seed)
+
+    def seen(epoch: int) -> Tokens:
+        new = epoch_texts(lesson.texts, epoch, share=recipe.augment, disguise=recipe.disguise, seed=recipe.seed)
+        return tokenize(new, spec)
+
+    outcome = fine_tune(
+        model,
+        Labelled(tokens, lesson.labels, targets, seen if recipe.augment else None),
+        Labelled(tokenize(validation.texts, spec), validation.labels),
+        recipe,
+        accelerator=accelerator,
+        cache_bytes=cache_bytes,
+        state=state,
+        resume=resume,
+        report=report,
+    )
+    if recipe.trainable == "lora":
+        from trainer.lora import merge_adapters
+
+        merge_adapters(model)
+    if recipe.spelling:
+        merge_spelling(model)
+    return model, replace(outcome, train_logits=outcome.train_logits[: len(train)])
+
+
+def with_teachers(
+    recipe: Recipe,
+    spec: ClassifierSpec,
+    train: Messages,
+    validation: Messages,
+    accelerator: Accelerator,
+    report: Report,
+) -> tuple[Messages, Tensor]:
+    """The training messages and then remixed ones, and the probabilities of their labels, float32 (messages, 2)."""
+    nano = replace(
+        spec,
+        padding="batch",
+        readout="last",
+        pad_length=0,
+        context_length=SHAPES["nano"].n_positions,
+        base_model="nano",
+    )
+    remixed = remix(train, recipe.distill, recipe.seed)
+    judges = []
+    for number in range(1, TEACHERS + 1):
+        name = f"teacher {number}"
+
+        def told(phase: str, done: int, total: int, values: dict[str, float], name: str = name) -> None:
+            if phase == "training":
+                report(name, done, total, values)
+
+        seed = (recipe.seed + 1000 * number) % 2**31
+        teacher = make_recipe(model="nano", balance=recipe.balance, seed=seed, **TEACHER)
+        model, _ = learn(teacher, nano, train, validation, accelerator=accelerator, report=told)
+        logits = classify_tokens(model, tokenize(remixed, nano), accelerator.device)
+        judges.append((logits[:, 1] - logits[:, 0]).double().numpy())
+    targets = torch.from_numpy(taught(train, judges, linear_judge(train)(remixed)))
+    labels = targets.argmax(1).tolist()
+    return Messages((*train.texts, *remixed), tuple(labels)), targets
 
 
 def check_out(out: Path) -> None:
@@ -246,7 +326,7 @@ def write_checkpoint(
         np.concatenate([test.labels, rest.labels]),
         np.concatenate([test.scores, rest.scores]),
     )
-    threshold = 0.5
+    threshold = recipe.threshold
     if recipe.target_fpr:
         threshold = threshold_for(choose, recipe.target_fpr)
         unused = rest

@@ -74,6 +74,17 @@ class Recipe:
     beta2: float = setting(0.999, "Of AdamW: decay of its running mean of squared gradients.")
     average: float = setting(0.0, "Decay of a running mean of the weights, which is what is kept; 0: no mean.")
     spelling: bool = setting(False, "Make token embeddings from spelling while training; for random weights.")
+    augment: float = setting(
+        0.0, "Share of the messages altered in an epoch: words left out, digits drawn anew, case, typing errors."
+    )
+    disguise: float = setting(
+        0.0,
+        "Share of the altered messages that are also disguised as filters are evaded: look-alike or invisible "
+        "characters, words spaced out, digits for letters.",
+    )
+    distill: int = setting(
+        0, "Messages remixed from the training messages, judged by several small models and learned too; 0: none."
+    )
     token_dropout: float = setting(0.0, "Share of a message's tokens left out, drawn anew every epoch.")
     dropout: float = setting(0.0, "Share of features zeroed in training, in the parts that are trained.")
     label_smoothing: float = setting(0.0, "Share of the target spread evenly over the labels (Szegedy et al. 2016).")
@@ -81,8 +92,9 @@ class Recipe:
         "last", "Which epoch's weights are kept: the last, or the one with the lowest validation loss."
     )
     patience: int = setting(0, "Stop after this many epochs without a lower validation loss; 0: never.")
+    threshold: float = setting(0.5, "Probability from which on a message is called spam.")
     target_fpr: float = setting(
-        0.0, "Share of ham that may be called spam: the threshold is set for it; 0: the threshold is 0.5."
+        0.0, "Share of ham that may be called spam: the threshold is chosen for it; 0: it is --threshold."
     )
     precision: Precision = setting(
         "fp32", "Number format of the matrix products: fp32, or bf16 by autocast (the weights stay fp32)."
@@ -114,6 +126,10 @@ class Recipe:
             "clip": self.clip >= 0,
             "beta2": 0 <= self.beta2 < 1,
             "average": 0 <= self.average < 1,
+            "augment": 0 <= self.augment <= 1,
+            "disguise": 0 <= self.disguise <= 1,
+            "distill": self.distill >= 0,
+            "threshold": 0 < self.threshold < 1,
             "token_dropout": 0 <= self.token_dropout < 1,
             "dropout": 0 <= self.dropout < 1,
             "label_smoothing": 0 <= self.label_smoothing < 1,
@@ -128,11 +144,14 @@ class Recipe:
             raise TrainerError("there are no pretrained weights for nano: use --weights random or a path")
         if self.spelling and (self.weights != "random" or self.trainable != "all"):
             raise TrainerError("--spelling makes embeddings anew: it needs --weights random and --trainable all")
-        if self.token_dropout and self.trainable in ("head", "last-block"):
-            raise TrainerError(
-                f"--token-dropout changes the messages every epoch, and with --trainable {self.trainable} what the "
-                "frozen blocks make of them is kept: use --trainable all or lora"
-            )
+        for name in ("token_dropout", "augment"):
+            if getattr(self, name) and self.trainable in ("head", "last-block"):
+                raise TrainerError(
+                    f"{flag(name)} changes the messages every epoch, and with --trainable {self.trainable} what the "
+                    "frozen blocks make of them is kept: use --trainable all or lora"
+                )
+        if self.disguise and not self.augment:
+            raise TrainerError("--disguise is a share of the altered messages: it needs --augment")
         if self.token_dropout and self.padding != "batch":
             raise TrainerError("--token-dropout changes lengths and --padding fixes them: use --padding batch")
         if self.trainable == "lora" and self.weights == "random":

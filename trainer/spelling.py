@@ -12,6 +12,7 @@ from __future__ import annotations
 import unicodedata
 import zlib
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -80,6 +81,17 @@ def features(token: bytes) -> list[str]:
     return found
 
 
+@lru_cache(maxsize=1)
+def hashed_features() -> tuple[NDArray[np.int64], ...]:
+    """For each token the buckets of its features."""
+    return tuple(np.array([zlib.crc32(name.encode()) % BUCKETS for name in features(token)]) for token in token_bytes())
+
+
+def spelled(ids: Iterable[int]) -> list[int]:
+    """The buckets of all features of a message's tokens."""
+    return [bucket for token in ids for bucket in hashed_features()[token].tolist()]
+
+
 class SpelledEmbedding(nn.Module):
     """A table of embeddings (tokens, width) as the sum of spelling vectors and, for known tokens, one of their own."""
 
@@ -90,10 +102,9 @@ class SpelledEmbedding(nn.Module):
         self.own = nn.Parameter(torch.zeros(len(known) + 1, width))  # row 0 stands for all other tokens and stays zero
         self.own_row = np.zeros(vocab_size, dtype=np.int64)
         self.own_row[known] = np.arange(1, len(known) + 1)
-        hashed = [[zlib.crc32(name.encode()) % BUCKETS for name in features(token)] for token in token_bytes()]
-        self.counts = np.array([len(one) for one in hashed])
+        self.counts = np.array([len(one) for one in hashed_features()])
         self.starts = np.cumsum(self.counts) - self.counts
-        self.hashed = np.concatenate([np.array(one) for one in hashed])
+        self.hashed = np.concatenate(hashed_features())
 
     def rows(self, tokens: NDArray[np.int64]) -> Tensor:
         """Embeddings (count, width) of tokens (count,)."""

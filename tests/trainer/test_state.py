@@ -8,14 +8,21 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from runtime.spec import ClassifierSpec
 from tests.trainer.test_fine_tune import RECIPE, labelled, model
 from trainer import state as state_module
+from trainer.data import Tokens, tokenize
 from trainer.errors import TrainerError
 from trainer.fine_tune import fine_tune
 from trainer.gpt2 import GPT2Classifier, GPT2Config
 
 DROPPING = GPT2Config(n_layer=2, n_embd=16, n_head=4, dropout=0.2)
 ALL = replace(RECIPE, trainable="all", dropout=0.2, schedule="cosine", select="best")
+
+
+def altered(count: int, epoch: int) -> Tokens:
+    texts = [f"message {i} as epoch {epoch} sees it" for i in range(count)]
+    return tokenize(texts, ClassifierSpec())
 
 
 class KilledError(Exception):
@@ -28,18 +35,21 @@ def run(state: Path, recipe: Any = ALL, *, resume: bool, kill_at: int | None = N
             raise KilledError
 
     trained = model(DROPPING)
-    data = labelled(26), labelled(10)
+    train = labelled(26)
+    if recipe.augment:
+        train = replace(train, seen=lambda epoch: altered(26, epoch))
+    data = train, labelled(10)
     fine_tune(trained, *data, recipe, accelerator=Accelerator(cpu=True), state=state, resume=resume, report=report)
     return trained
 
 
-@pytest.mark.parametrize("trainable", ["last-block", "all"])
+@pytest.mark.parametrize("changes", [{"trainable": "last-block"}, {"trainable": "all"}, {"augment": 0.5}], ids=str)
 @pytest.mark.parametrize("every", [0.0, 1e9])
 def test_a_resumed_run_ends_bit_identical(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trainable: str, every: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], every: float
 ) -> None:
     monkeypatch.setattr(state_module, "SAVE_EVERY", every)  # after every step; only between epochs
-    recipe = replace(ALL, trainable=trainable)
+    recipe = replace(ALL, **changes)
     whole = run(tmp_path / "whole", recipe, resume=False)
     for kill_at in (1, 7, 10, 17):
         with pytest.raises(KilledError):

@@ -242,7 +242,9 @@ class SpamClassifier:
 
     def _compute(self, encoded: Sequence[_Encoded], left: threading.Event | None = None) -> Floats:
         """Logits of each message, float32 ``[messages, labels]``; of no use once nobody waits for them any more."""
-        rows = [row for message in encoded for row in message.rows]
+        distinct: dict[bytes, int] = {}  # what is sent to many comes many times, and is computed once
+        places = [distinct.setdefault(row.tobytes(), len(distinct)) for message in encoded for row in message.rows]
+        rows = [np.frombuffer(row, dtype=np.uint16) for row in distinct]
         logits = np.zeros((len(rows), len(self.labels)), dtype=np.float32)
         session = self._open_session()
         for group in batches([len(row) for row in rows], self._max_batch_tokens):
@@ -253,7 +255,8 @@ class SpamClassifier:
                 (logits[group],) = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
             except OrtError as error:
                 raise ModelError(f"{self.path}: onnxruntime failed while running it: {error}") from error
-        if len(rows) == len(encoded):
+        logits = logits[places]
+        if len(logits) == len(encoded):
             return logits
         # Odds and not probabilities, which are all 1.0 where the model is sure.
         others = np.delete(logits, self.spec.spam_index, axis=1) / self.spec.temperature

@@ -5,14 +5,22 @@ messages padded to the longest of the training set, the whole model forward at e
 on the last block, the final norm and the head, losses on five batches of training and validation messages every 50
 steps, accuracies on five batches after every epoch, and accuracies on all messages at the end.
 
-usage: python benchmarks/train_speed.py [--epochs 5] [--data PATH] [--only book|longest|fp32|bf16 ...]
+all: the row "random weights, all layers" of the published table, every parameter trained, without padding. products:
+what share of the time of such steps goes into matrix products, for the same shape and for nano.
+
+usage: python benchmarks/train_speed.py [--epochs 5] [--data PATH] [--only fp32 bf16 longest book all products]
+
+What was run goes into ``results/train_speed.json``, beside what earlier calls left there.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +28,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from machine import machine, sms_path, write_result
+from machine import RESULTS, machine, sms_path, write_result
 from torch import Tensor, nn
 
 from runtime.spec import ClassifierSpec
@@ -28,6 +36,7 @@ from trainer.data import Splits, read_messages, split, tokenize
 from trainer.fine_tune import Labelled, classify_tokens, epoch_order, fine_tune
 from trainer.gpt2 import SHAPES, GPT2Classifier
 from trainer.recipe import make_recipe
+from trainer.spelling import add_spelling
 
 SEED = 123
 
@@ -137,18 +146,32 @@ def accuracy(logits: Tensor, expected: Tensor) -> float:
     return (logits.argmax(1) == expected).float().mean().item()
 
 
-def ours(splits: Splits, epochs: int, padding: str, precision: str) -> dict[str, Any]:
+def ours(splits: Splits, epochs: int, padding: str, precision: str, trainable: str = "last-block") -> dict[str, Any]:
     began = time.perf_counter()
+    phases: Counter[str] = Counter()
+    last = began
+
+    def report(phase: str, done: int, total: int, values: dict[str, float]) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        phases[phase], last = phases[phase] + now - last, now
+        if phase == "validation":
+            print(f"{trainable}, {precision}: epoch {done}, {now - began:.0f} s, {values}", flush=True)
+
     spec = ClassifierSpec()
     if padding == "longest":
         spec = ClassifierSpec(padding="longest", pad_length=padded(splits)[0])
-    recipe = make_recipe(weights="random", epochs=epochs, padding=padding, precision=precision, seed=SEED)
+    recipe = make_recipe(
+        weights="random", epochs=epochs, padding=padding, precision=precision, trainable=trainable, seed=SEED
+    )
     model = fresh()
     parts = {
         name: Labelled(tokenize(messages.texts, spec), messages.labels)
         for name, messages in (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
     }
-    outcome = fine_tune(model, parts["train"], parts["validation"], recipe, accelerator=Accelerator(cpu=True))
+    outcome = fine_tune(
+        model, parts["train"], parts["validation"], recipe, accelerator=Accelerator(cpu=True), report=report
+    )
     final = {
         "train": accuracy(outcome.train_logits, torch.tensor(splits.train.labels)),
         "validation": accuracy(outcome.validation_logits, torch.tensor(splits.validation.labels)),
@@ -156,34 +179,83 @@ def ours(splits: Splits, epochs: int, padding: str, precision: str) -> dict[str,
     }
     seconds = time.perf_counter() - began
     print(f"ours, padding {padding}, {precision}: {seconds:.0f} s", flush=True)
-    return {"seconds": seconds, "losses": [step["loss"] for step in outcome.history.steps], "accuracy": final}
+    phases["rest"] = seconds - sum(phases.values())
+    return {
+        "seconds": seconds,
+        "phases": phases,
+        "losses": [step["loss"] for step in outcome.history.steps],
+        "validation": outcome.history.epochs,
+        "accuracy": final,
+    }
+
+
+PRODUCTS = ("mm", "bmm", "scaled_dot_product", "linear")
+
+
+def products(splits: Splits) -> dict[str, Any]:
+    """Share of the time of steps that train everything which is spent in matrix products, attention's included."""
+    from torch.profiler import ProfilerActivity, profile
+
+    shares = {}
+    for name, count in (("gpt2", 64), ("nano", 512)):
+        recipe = make_recipe(model=name, weights="random", trainable="all", epochs=1, seed=SEED)
+        messages = splits.train.take(range(count))
+        train, validation = (Labelled(tokenize(m.texts, ClassifierSpec()), m.labels) for m in (messages, messages))
+        model = GPT2Classifier(SHAPES[name])
+        model.initialize(SEED)
+        if recipe.spelling:
+            add_spelling(model, train.tokens.ids.tolist(), SEED)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1 if name == "nano" else threads)
+        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+            fine_tune(model, train, validation, recipe, accelerator=Accelerator(cpu=True))
+        torch.set_num_threads(threads)
+        spent: Counter[str] = Counter()
+        for event in profiler.key_averages():
+            spent[event.key] += event.self_cpu_time_total
+        largest = {key: round(value / spent.total(), 4) for key, value in spent.most_common(8)}
+        inside = sum(value for key, value in spent.items() if any(part in key for part in PRODUCTS))
+        shares[name] = {"share_in_products": inside / spent.total(), "largest": largest}
+        print(name, shares[name], flush=True)
+    return shares
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--data", type=Path, default=sms_path())
-    parser.add_argument("--only", nargs="*", default=["fp32", "bf16", "longest", "book"])
+    parser.add_argument("--only", nargs="*", default=["fp32", "bf16", "longest", "book", "products"])
     arguments = parser.parse_args()
     splits = split(read_messages(arguments.data)[0], SEED)
-    runs = {
+    runs: dict[str, Callable[[], dict[str, Any]]] = {
         "fp32": lambda: ours(splits, arguments.epochs, "batch", "fp32"),
         "bf16": lambda: ours(splits, arguments.epochs, "batch", "bf16"),
         "longest": lambda: ours(splits, arguments.epochs, "longest", "fp32"),
         "book": lambda: textbook(splits, arguments.epochs),
+        "all": lambda: ours(splits, arguments.epochs, "batch", "fp32", "all"),
+        "products": lambda: products(splits),
     }
-    results = {name: runs[name]() for name in arguments.only}
-    summary: dict[str, Any] = {"epochs": arguments.epochs, "runs": results}
-    if "book" in results:
-        book = results["book"]["seconds"]
-        summary["times_faster"] = {name: book / run["seconds"] for name, run in results.items() if name != "book"}
-        if "longest" in results:
-            pairs = zip(results["book"]["losses"], results["longest"]["losses"], strict=True)
-            summary["largest_difference_of_a_loss"] = max(abs(a - b) for a, b in pairs)
-    for name, run in results.items():
-        print(f"{name:8} {run['seconds']:7.1f} s, accuracy {run['accuracy']}")
+    earlier = RESULTS / "train_speed.json"
+    summary: dict[str, Any] = {"epochs": arguments.epochs, "runs": {}}
+    if earlier.is_file():
+        kept = json.loads(earlier.read_text())
+        summary["runs"] = kept["runs"] if kept["epochs"] == arguments.epochs else {}
+    for name in arguments.only:
+        summary["runs"][name] = runs[name]()
+        write_result("train_speed", summarized(summary) | machine())
     print({key: value for key, value in summary.items() if key != "runs"})
-    write_result("train_speed", summary | machine())
+
+
+def summarized(summary: dict[str, Any]) -> dict[str, Any]:
+    """How many times faster than the textbook's loop, and how far apart the loss curves are."""
+    runs = summary["runs"]
+    if "book" in runs:
+        faster = ("fp32", "bf16", "longest")
+        summary["times_faster"] = {n: runs["book"]["seconds"] / runs[n]["seconds"] for n in faster if n in runs}
+        if "longest" in runs:
+            pairs = zip(runs["book"]["losses"], runs["longest"]["losses"], strict=True)
+            summary["largest_difference_of_a_loss"] = max(abs(a - b) for a, b in pairs)
+    return summary
 
 
 if __name__ == "__main__":

@@ -20,6 +20,12 @@ def sms_path() -> Path:
     return Path(named) if named else ROOT.parent / "shared" / "data" / "SMSSpamCollection"
 
 
+def collection() -> tuple[list[str], list[int]]:
+    """Texts of the SMS Spam Collection in file order, and their labels, 1 for spam."""
+    rows = [line.split("\t", 1) for line in sms_path().read_text(encoding="utf-8").split("\n") if line]
+    return [text for _, text in rows], [int(label == "spam") for label, _ in rows]
+
+
 def machine() -> dict[str, Any]:
     """Processor, cores and versions."""
     cpuinfo = Path("/proc/cpuinfo")

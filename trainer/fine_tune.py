@@ -76,6 +76,22 @@ def epoch_order(seed: int, epoch: int, count: int) -> list[int]:
     return order
 
 
+def epoch_groups(recipe: Recipe, epoch: int, lengths: Sequence[int]) -> list[list[int]]:
+    """The messages of each step of an epoch; depends on the arguments alone.
+
+    With ``order="length"`` messages of about one length (within a fifth or so) go together, the groups in random order.
+    """
+    count, size = len(lengths), recipe.batch_size * recipe.accumulate
+    order = epoch_order(recipe.seed, epoch, count)
+    if recipe.order == "length":
+        draw = np.random.default_rng([recipe.seed, epoch])
+        order = np.argsort(np.log(lengths) + draw.uniform(-0.2, 0.2, count), kind="stable").tolist()
+    groups = [order[at : at + size] for at in range(0, count, size)]
+    if recipe.order == "length":
+        draw.shuffle(groups)
+    return groups
+
+
 def class_weights(labels: Sequence[int], n_labels: int) -> Tensor:
     """Weight of each label's loss, inverse to how often it occurs, 1 on average over the messages."""
     counts = torch.bincount(torch.tensor(labels), minlength=n_labels)
@@ -299,14 +315,12 @@ class FineTuning:
         return cache
 
     def _epoch(self, epoch: int, state: RunState | None, report: Report) -> None:
-        per_step = self.recipe.batch_size * self.recipe.accumulate
-        order = epoch_order(self.recipe.seed, epoch, self.count)
-        groups = [order[at : at + per_step] for at in range(0, self.count, per_step)]
         history = self.history.steps
         self.trained.learning(True)
         self.source.left_out = self.recipe.token_dropout
         if self.train.seen:
             self.source.show(self.train.seen(epoch).followed_by(self.validation.tokens))
+        groups = epoch_groups(self.recipe, epoch, self.source.lengths[: self.count])
         for group in groups[len(history) - epoch * len(groups) :]:
             rate = learning_rate(self.recipe, len(history), self.steps)
             loss, right = self._step(group, rate)

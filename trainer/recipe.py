@@ -60,6 +60,9 @@ class Recipe:
     epochs: int = setting(5, "Passes over the training messages.")
     batch_size: int = setting(8, "Messages in a batch.")
     accumulate: int = setting(1, "Batches whose gradients are added up before a step.")
+    order: Literal["random", "length"] = setting(
+        "random", "How messages come into batches: at random, or with others of about their length, which is faster."
+    )
     learning_rate: float = setting(5e-5, "Of AdamW (Loshchilov & Hutter 2019), at its highest.")
     weight_decay: float = setting(0.1, "Of AdamW, on every trained tensor.")
     schedule: Schedule = setting(
@@ -166,6 +169,7 @@ NANO: dict[str, Any] = {
     "spelling": True,
     "epochs": 12,
     "batch_size": 16,
+    "order": "length",
     "learning_rate": 3e-3,
     "beta2": 0.99,
     "decay": "matrices",

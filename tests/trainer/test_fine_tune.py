@@ -1,6 +1,7 @@
 """The training loop: the same curve however it is computed, and honest when it fails."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -9,15 +10,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runtime.spec import END_OF_TEXT, ClassifierSpec
 from trainer.data import tokenize
 from trainer.errors import TrainerError
-from trainer.fine_tune import Labelled, Outcome, classify_tokens, epoch_order, fine_tune, learning_rate
+from trainer.fine_tune import Labelled, Outcome, classify_tokens, epoch_groups, epoch_order, fine_tune, learning_rate
 from trainer.gpt2 import GPT2Classifier, GPT2Config
 from trainer.recipe import Recipe, make_recipe
 
@@ -177,6 +181,8 @@ WORKER = """
 import json, sys
 sys.path.insert(0, {root!r})
 from accelerate import Accelerator
+from hypothesis import given
+from hypothesis import strategies as st
 from dataclasses import replace
 from tests.trainer.test_fine_tune import RECIPE, labelled, model
 from trainer.fine_tune import fine_tune
@@ -221,3 +227,24 @@ def test_cuda_gives_the_curve_of_the_cpu(trainable: str) -> None:
     assert losses(bf16) == pytest.approx(losses(on_gpu), abs=0.05)
     compiled = fine_tune(model(), *data, replace(recipe, compile=True), accelerator=Accelerator())
     assert losses(compiled) == pytest.approx(losses(on_gpu), abs=1e-3)
+
+
+@given(
+    st.lists(st.integers(1, 300), min_size=1, max_size=200), st.integers(0, 5), st.sampled_from(["random", "length"])
+)
+def test_an_epoch_sees_every_message_once(lengths: list[int], epoch: int, order: str) -> None:
+    recipe = replace(RECIPE, order=order, accumulate=2)
+    groups = epoch_groups(recipe, epoch, lengths)
+    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+    assert len(groups) == math.ceil(len(lengths) / 8)
+    assert groups == epoch_groups(recipe, epoch, lengths)
+
+
+def test_messages_of_like_length_come_together_in_another_order_every_epoch() -> None:
+    lengths = np.random.default_rng(1).integers(1, 200, 1000).tolist()
+    first, second = (epoch_groups(replace(RECIPE, order="length"), epoch, lengths) for epoch in (0, 1))
+    padded = sum(len(group) * max(lengths[i] for i in group) for group in first)
+    assert padded < 1.3 * sum(lengths)
+    assert first != second
+    means = [np.mean([lengths[i] for i in group]) for group in first]
+    assert means != sorted(means)

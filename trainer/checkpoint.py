@@ -11,7 +11,7 @@ from runtime.errors import ModelError
 from runtime.spec import END_OF_TEXT, ClassifierSpec
 from trainer.errors import TrainerError
 from trainer.gpt2 import GPT2Classifier, GPT2Config
-from trainer.pretrained import WEIGHTS_FILE, load_weights, read_weights
+from trainer.pretrained import WEIGHTS_FILE, load_weights, read_weights, save_tensors
 
 CONFIG_FILE = "config.json"
 
@@ -55,13 +55,11 @@ def hugging_face_config(config: GPT2Config, spec: ClassifierSpec) -> dict[str, A
 
 def save_model(folder: Path, model: GPT2Classifier, spec: ClassifierSpec) -> None:
     """Write ``config.json`` and ``model.safetensors`` into an existing folder."""
-    from safetensors.torch import save_file
-
     config = json.dumps(hugging_face_config(model.config, spec), indent=2, ensure_ascii=False)
     (folder / CONFIG_FILE).write_text(config + "\n", encoding="utf-8")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    (folder / WEIGHTS_FILE).chmod((folder / CONFIG_FILE).stat().st_mode)  # save_file leaves it to its owner alone
+    save_tensors(folder / WEIGHTS_FILE, tensors, {"format": "pt"})
+    (folder / WEIGHTS_FILE).chmod((folder / CONFIG_FILE).stat().st_mode)  # safetensors leaves it to its owner alone
 
 
 def read_config(folder: Path) -> tuple[GPT2Config, ClassifierSpec]:

@@ -112,6 +112,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return named
 
 
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file. Raises ``OSError`` where it cannot be written, as Python's own functions do."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(tensors, path, metadata=metadata)
+    except SafetensorError as error:
+        raise OSError(f"{error}") from error
+
+
 def load_weights(model: GPT2Classifier, tensors: dict[str, Tensor], source: str, *, head: bool = False) -> None:
     """Put tensors into a model of the same shape; without ``head``, one for the classifier's head is optional.
 

@@ -269,7 +269,7 @@ base_model: {recipe.model}
 
 GPT-2 ({recipe.model}, starting weights: {recipe.weights}) with a head of {len(spec.labels)} labels
 ({", ".join(spec.labels)}), read at the {spec.readout} token; padding: {padding}.
-transformers loads this folder as a `GPT2ForSequenceClassification`; `spam-export` makes an ONNX file of it.
+transformers loads the checkpoint's folder as a `GPT2ForSequenceClassification`; `spam-export` makes an ONNX file of it.
 
 ## Data
 
@@ -292,7 +292,8 @@ measured on {reported:,} others:
 
 {markdown(thresholds)}
 
-`errors.tsv` lists every misjudged validation and test message; `plots/` shows the training and the test set.
+In the checkpoint's folder `errors.tsv` lists every misjudged validation and test message, and `plots/` shows the
+training and the test set.
 
 ## Use
 

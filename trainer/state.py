@@ -13,6 +13,7 @@ from torch import Tensor
 
 from runtime.files import written_beside
 from trainer.errors import TrainerError
+from trainer.pretrained import save_tensors
 
 if TYPE_CHECKING:
     from trainer.fine_tune import FineTuning
@@ -57,8 +58,6 @@ class RunState:
         self.saved = time.monotonic()
         if not run.accelerator.is_main_process:
             return
-        from safetensors.torch import save_file
-
         tensors = {f"weights.{name}": one.detach() for name, one in run.trained_parameters().items()}
         tensors |= {f"best.{name}": one for name, one in run.best.items()}
         tensors |= {f"mean.{name}": one for name, one in run.mean.items()}
@@ -69,7 +68,7 @@ class RunState:
             tensors["random.cuda"] = torch.cuda.get_rng_state()
         metadata = {"identity": json.dumps(self.identity), "history": json.dumps(asdict(run.history))}
         with written_beside(self.path) as beside:
-            save_file({name: one.cpu().contiguous() for name, one in tensors.items()}, beside, metadata=metadata)
+            save_tensors(beside, {name: one.cpu().contiguous() for name, one in tensors.items()}, metadata)
 
     def load_into(self, run: FineTuning) -> None:
         """Take up the state, if one is wanted and there. Raises ``TrainerError`` where it is another run's."""

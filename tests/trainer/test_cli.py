@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import random
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,6 +127,22 @@ def test_runs_killed_at_random_moments_resume_to_the_same_weights(tmp_path: Path
         hashlib.sha256((tmp_path / name / "model.safetensors").read_bytes()).hexdigest() for name in ("whole", "killed")
     }
     assert len(hashes) == 1
+
+
+def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    out = tmp_path / "checkpoint"
+    shutil.copytree(trained[0], out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    # no file may grow beyond 1 MB: to a program that is a disk that is full in the middle of a file
+    done = subprocess.run(
+        [BIN / "spam-train", *QUICK, "--out", out], capture_output=True, text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)),
+    )  # fmt: skip
+    refused(done, "cannot write", "File too large")
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
 def test_ctrl_c_leaves_no_checkpoint_but_a_run_to_resume(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 # make demo: train, export and serve a small model on the sample messages, from nothing.
 # make test: lint, types, import directions and tests.
+# make shipped: the model inside the package, made anew.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARTIFACTS ?= artifacts
 
-.PHONY: demo test lint check format clean
+.PHONY: demo test lint shipped format clean
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12")'
@@ -36,6 +37,12 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The model inside the package, made anew: the same bytes on the same machine.
+shipped: $(VENV)/.export
+	$(BIN)/spam-train --config recipes/shipped.toml --device cpu --out $(ARTIFACTS)/shipped
+	$(BIN)/spam-export --checkpoint $(ARTIFACTS)/shipped --out runtime/models/nano.onnx --precision int8
+	cp $(ARTIFACTS)/shipped/README.md runtime/models/README.md
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -229,17 +230,30 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
 
 
+SMS_TITLE = (
+    "SMS Spam Collection (T. A. Almeida, J. M. Gómez Hidalgo, A. Yamakami, 2011,\ndoi:10.24432/C5CC84, CC BY 4.0)"
+)
+
+
+def _as_flag(name: str, value: object) -> str:
+    """A field of a recipe as it is given to the command."""
+    if isinstance(value, bool):
+        return flag(name) if value else flag(f"no_{name}")
+    return f"{flag(name)} {shlex.quote(str(value))}"
+
+
 def model_card(recipe: Recipe, spec: ClassifierSpec, metrics: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
     """The checkpoint's README.md: data, recipe, figures with intervals, use, limits, how to make it again."""
     defaults = make_recipe(model=recipe.model)
     given = {name: value for name, value in asdict(recipe).items() if value != getattr(defaults, name)}
     shown = {"model": recipe.model, **given}
-    command = " ".join(["spam-train", *(f"{flag(name)} {value}" for name, value in shown.items())])
+    command = " ".join(["spam-train", *(_as_flag(name, value) for name, value in shown.items())])
     sets = {
         "test": metrics["test"],
         "test without exact repeats": metrics["test_without_exact_repeats"],
         "test without near repeats": metrics["test_without_near_repeats"],
     }
+    data = SMS_TITLE if recipe.data == "sms" else recipe.data
     unused = metrics["unused_ham"]
     false_positives = (
         f"Of {unused['count']:,} {spec.labels[0]} messages that balancing left out, "
@@ -273,7 +287,7 @@ transformers loads the checkpoint's folder as a `GPT2ForSequenceClassification`;
 
 ## Data
 
-{recipe.data}: {sizes["train"]:,} training, {sizes["validation"]:,} validation and {sizes["test"]:,} test messages
+{data}: {sizes["train"]:,} training, {sizes["validation"]:,} validation and {sizes["test"]:,} test messages
 (balance: {recipe.balance}, seed {recipe.seed}; SHA-256 over all messages read: `{spec.data_fingerprint}`).
 {sizes["exact"]} test messages repeat a training message letter by letter, {sizes["near"]} but for case, digits and
 spacing.

@@ -1,5 +1,6 @@
 """What spam-export writes, served: the same bits alone and in any batch, by every provider."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,9 +51,14 @@ print(theirs._session.get_providers()[0])
 
 
 def test_openvino_gives_the_same_logits_where_it_is_installed(exported: Path) -> None:
-    import onnxruntime
-
-    if "OpenVINOExecutionProvider" not in onnxruntime.get_available_providers():
-        pytest.skip("the installed onnxruntime has no OpenVINO: pip install onnxruntime-openvino in its place")
-    done = subprocess.run([sys.executable, "-c", OPENVINO, exported], capture_output=True, text=True)
+    """SPAM_EDGE_OPENVINO_PYTHON: of an environment with onnxruntime-openvino in onnxruntime's place."""
+    python = os.environ.get("SPAM_EDGE_OPENVINO_PYTHON", sys.executable)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    listing = [python, "-c", "import onnxruntime; print(onnxruntime.get_available_providers())"]
+    if "OpenVINOExecutionProvider" not in subprocess.run(listing, capture_output=True, text=True).stdout:
+        pytest.skip(
+            "there is no onnxruntime-openvino: name the Python of an environment that has it in a variable, "
+            "SPAM_EDGE_OPENVINO_PYTHON"
+        )
+    done = subprocess.run([python, "-c", OPENVINO, exported], capture_output=True, text=True, env=environment)
     assert done.stdout == "OpenVINOExecutionProvider\n", done.stderr

@@ -31,6 +31,8 @@ DRAWS = {"nano": 20, "gpt2": 2}
 """Batches that each message is in."""
 EVERY = {"nano": 1, "gpt2": 16}
 """One of so many messages is taken."""
+SHOWN = 400
+"""Changes that are kept at most, evenly spaced in their order."""
 THREADS = 2
 OURS = {
     "ours fp32": Options(),
@@ -138,11 +140,15 @@ def serve(kind: str, model: str, shape: str) -> dict[str, Any]:
             logits = run(*pad([rows[index] for index in group]))
             changes[group] = np.maximum(changes[group], np.abs(logits - alone[group]).max(1))
             changed[group] |= logits.argmax(1) != alone[group].argmax(1)
-    found = {"messages": len(rows), "largest_change": float(changes.max()), "median_change": float(np.median(changes))}
-    found["spread_of_logits"] = float(alone.std(0).max())
-    if shape == "nano":
-        found["changed_verdicts"] = int(changed.sum())
-    return found | {"changes": [float(f"{change:.3g}") for change in np.sort(changes)]}
+    found = {
+        "messages": len(rows),
+        "unchanged": float(np.mean(changes == 0)),
+        "median_change": float(np.median(changes)),
+        "largest_change": float(changes.max()),
+        "spread_of_logits": float(alone.std(0).max()),
+        "changes": [float(f"{change:.3g}") for change in np.sort(changes)[:: -(-len(rows) // SHOWN)]],
+    }
+    return found | ({"changed_verdicts": int(changed.sum())} if shape == "nano" else {})
 
 
 def messages() -> list[str]:

@@ -1,0 +1,265 @@
+"""Plots of ``results/*.json``, one a result, each drawn by a function of its own. Called by ``report.py``."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+from report import Json, mean
+
+FOLDER = Path(__file__).parent / "plots"
+
+COLOURS = {
+    "ours int8": "#0b5fa5",
+    "ours fp32": "#4fa3e0",
+    "ours int8, onnxruntime's operators": "#0b5fa5",
+    "ours": "#0b5fa5",
+    "nano": "#4fa3e0",
+    "shipped": "#0b5fa5",
+    "Optimum int8": "#c2410c",
+    "Optimum fp32": "#f0a070",
+    "onnxruntime dynamic int8 of ours": "#8a6d1a",
+    "OpenVINO on Optimum's": "#7a3fa0",
+    "OpenVINO on ours": "#b48cd0",
+    "PyTorch eager": "#666666",
+    "PyTorch, padded batches": "#666666",
+    "PyTorch eager, padded to 120": "#999999",
+    "TF-IDF and linear SVM": "#c2410c",
+    "TF-IDF and linear SVM, at once": "#c2410c",
+    "TF-IDF and linear SVM, 1,024 at a time": "#f0a070",
+    "TF-IDF and logistic regression": "#7a3fa0",
+    "naive Bayes": "#8a6d1a",
+    "fastText": "#3f8f5f",
+}
+STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e5e5e5",
+    "axes.axisbelow": True,
+    "figure.constrained_layout.use": True,
+}
+
+
+def draw(results: Mapping[str, Json]) -> None:
+    """Draw all that there are results for; those of an earlier form are left out with a warning."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, make in PLOTS.items():
+        if name in results:
+            with plt.rc_context(STYLE):
+                try:
+                    figure = make(results[name])
+                except (KeyError, TypeError) as error:
+                    warnings.warn(f"{name}.json is of an earlier form: {error!r}", stacklevel=1)
+                    continue
+                # without the version of matplotlib in it, so that the same figures give the same file
+                figure.savefig(FOLDER / f"{name}.png", dpi=140, metadata={"Software": None})
+                plt.close(figure)
+
+
+def colour(name: str) -> str:
+    """A contestant's colour, the same in every plot."""
+    return COLOURS.get(name, "#333333")
+
+
+def plain(axis: Any, ticks: Sequence[float], form: str = "{:,.10g}") -> None:
+    """Whole numbers at chosen places of a logarithmic axis."""
+    axis.set_ticks(ticks)
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: form.format(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], room: float) -> None:
+    """Names at the right ends of lines, in their colours, moved apart where they would lie on each other.
+
+    ``room`` is the least distance of two names as a share of the height of the axes.
+    """
+    places = {name: axes.transAxes.inverted().transform(axes.transData.transform(end))[1] for name, end in ends.items()}
+    order = sorted(places, key=places.__getitem__)
+    heights: list[float] = []
+    for name in order:
+        heights.append(max(places[name], heights[-1] + room) if heights else places[name])
+    shift = np.mean([height - places[name] for name, height in zip(order, heights, strict=True)])
+    for name, height in zip(order, heights, strict=True):
+        axes.annotate(
+            name, (1.02, height - shift), xycoords="axes fraction", color=colour(name), va="center", fontsize=9
+        )
+
+
+def latency(result: Json) -> Figure:
+    """Milliseconds over length."""
+    lengths = [work for work in result["milliseconds"] if work.endswith(" tokens")]
+    figure, axes = plt.subplots(figsize=(8, 4.6))
+    axes.set(xscale="log", yscale="log")
+    ends = {}
+    for name in result["milliseconds"][lengths[0]]:
+        x = [int(length.split()[0]) for length in lengths]
+        y = [result["milliseconds"][length][name]["median"] for length in lengths]
+        axes.plot(x, y, "o-", color=colour(name), markersize=4, linewidth=2.4 if name.startswith("ours") else 1.4)
+        ends[name] = (x[-1], y[-1])
+    plain(axes.xaxis, x)
+    plain(axes.yaxis, [5, 10, 20, 50, 100, 200, 500, 1000, 2000])
+    axes.set(xlabel="tokens in the message", ylabel=f"milliseconds, {result['threads']} threads")
+    figure.canvas.draw()
+    label_ends(axes, ends, 0.044)
+    return figure
+
+
+def scaling(result: Json) -> Figure:
+    """Speed and memory over the number of messages."""
+    figure, both = plt.subplots(1, 2, figsize=(10, 4))
+    sizes = list(result["messages"])
+    for axes, key, title in zip(
+        both, ("messages_per_second", "peak_mb"), ("messages a second", "peak memory, MB"), strict=True
+    ):
+        axes.set(xscale="log", yscale="log", xlabel="messages", ylabel=title)
+        for name in (name for name in result["messages"][sizes[0]] if name != "speed_of_ours"):
+            figures = [result["messages"][size][name][key] for size in sizes]
+            middle = np.array([one["median"] for one in figures])
+            error = [middle - [one["least"] for one in figures], [one["most"] for one in figures] - middle]
+            axes.errorbar(
+                list(map(int, sizes)), middle, error, fmt="o-", color=colour(name), label=name, capsize=3, markersize=4
+            )
+        plain(axes.xaxis, list(map(int, sizes)))
+    low, high = both[0].get_ylim()
+    both[0].set_ylim(min(low, 1000), max(high, 10_000))
+    plain(both[0].yaxis, [1000, 2000, 5000, 10_000, 20_000])
+    plain(both[1].yaxis, [100, 200, 500, 1000, 2000, 5000, 10_000])
+    both[1].legend(frameon=False, fontsize=9)
+    return figure
+
+
+def train_speed(result: Json) -> Figure:
+    """Smoothed losses laid over each other."""
+    figure, axes = plt.subplots(figsize=(8, 4.2))
+    styles = {
+        "book": ("the textbook's loop", "#c2410c", 4, "-"),
+        "longest": ("ours, padded as the textbook", "#111111", 1.2, "--"),
+        "fp32": ("ours, fp32", "#4fa3e0", 2, "-"),
+        "bf16": ("ours, bf16", "#0b5fa5", 1.2, "-"),
+    }
+    for name, (label, line_colour, width, dashes) in styles.items():
+        if name in result["runs"]:
+            losses = np.convolve(result["runs"][name]["losses"], np.ones(20) / 20, "valid")
+            seconds = result["runs"][name]["seconds"]
+            steps = np.arange(len(losses)) + 20
+            axes.plot(steps, losses, dashes, color=line_colour, linewidth=width, label=f"{label}: {seconds:.0f} s")
+    axes.set(xlabel="step", ylabel="loss, mean of 20 steps", ylim=(0, None))
+    axes.legend(frameon=False, title="seconds for all epochs", alignment="left")
+    return figure
+
+
+def quality(result: Json) -> Figure:
+    """F1, and recall as it is and respelled, by model."""
+    models = result["models"]
+    names = list(models)
+    ways = ["as it is", *next(iter(models.values()))[0]["recall_under"]]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), width_ratios=[1, 2.2])
+    for place, name in enumerate(reversed(names)):
+        middle, half = mean([100 * run["f1"] for run in models[name]])
+        left.errorbar(middle, place, xerr=half, fmt="o", color=colour(name), capsize=3)
+        left.annotate(f"{middle:.1f}", (middle, place + 0.18), ha="center", fontsize=9, color=colour(name))
+        values = [[run["recall"] for run in models[name]]]
+        values += [[run["recall_under"][way] for run in models[name]] for way in ways[1:]]
+        points = [mean([100 * value for value in one]) for one in values]
+        x = np.arange(len(ways)) + (len(names) / 2 - 0.5 - place) * -0.13
+        right.errorbar(
+            x, [point[0] for point in points], [point[1] for point in points], fmt="o", color=colour(name), capsize=2,
+            markersize=5, label=name,
+        )  # fmt: skip
+    left.set(xlabel="F1, %", ylim=(-0.5, len(names) - 0.4))
+    left.set_yticks(range(len(names)), list(reversed(names)))
+    left.grid(axis="y", visible=False)
+    right.set(ylabel="recall of the test spam, %", ylim=(0, 101))
+    right.set_xticks(range(len(ways)), [way.replace(" ", "\n", 1) for way in ways])
+    right.grid(axis="x", visible=False)
+    handles, labels = right.get_legend_handles_labels()
+    right.legend(handles[::-1], labels[::-1], frameon=False, fontsize=9, loc="lower left")
+    return figure
+
+
+def curve(result: Json) -> Figure:
+    """F1 over the number of training messages."""
+    figure, axes = plt.subplots(figsize=(8.4, 4.4))
+    axes.set_xscale("log")
+    ends = {}
+    for name, of in result["models"].items():
+        sizes = list(map(int, of))
+        points = [mean([100 * run["f1"] for run in runs]) for runs in of.values()]
+        middle, half = np.array(points).T
+        axes.fill_between(sizes, middle - half, middle + half, color=colour(name), alpha=0.12, linewidth=0)
+        axes.plot(sizes, middle, "o-", color=colour(name), markersize=4)
+        ends[name] = (sizes[-1], middle[-1])
+    plain(axes.xaxis, sizes)
+    axes.set(xlabel="training messages, 13% of them spam", ylabel="F1 on the test messages, %", ylim=(None, 100))
+    figure.canvas.draw()
+    label_ends(axes, ends, 0.06)
+    return figure
+
+
+def invariance(result: Json) -> Figure:
+    """Every message a dot, by how much its logits change; what never changes stands apart at 0."""
+    models = dict(sorted(result["models"].items(), key=lambda one: -one[1]["largest_change"]))
+    figure, (none, axes, last) = plt.subplots(
+        1, 3, figsize=(10, 0.55 * len(models) + 1), width_ratios=[1, 9, 1.5], sharey=True
+    )
+    draw = np.random.default_rng(0)
+    for place, (name, of) in enumerate(models.items()):
+        changes = np.array(of["changes"])
+        some, share = changes[changes > 0], of["unchanged"]
+        if share:
+            none.plot(0, place, "o", color=colour(name), markersize=3 + 9 * share)
+            none.annotate(
+                f"{100 * share:.0f}%", (0, place), (9, 0), textcoords="offset points",
+                color=colour(name), va="center", fontsize=9,
+            )  # fmt: skip
+        jitter = place + draw.uniform(-0.28, 0.28, len(some))
+        axes.plot(some, jitter, ".", color=colour(name), markersize=3, alpha=0.35, markeredgewidth=0)
+        largest, text = of["largest_change"], "0"
+        if largest:
+            axes.plot(largest, place, "|", color=colour(name), markersize=16, markeredgewidth=2)
+            text = f"{largest:.2g}" if largest >= 0.001 else f"{largest:.0e}"
+        last.annotate(text, (0.1, place), color=colour(name), va="center", fontsize=10)
+    axes.set_xscale("log")
+    axes.set_xlim(3e-8, 3)
+    none.set(xlim=(-0.3, 1), ylim=(-0.6, len(models) - 0.4), title="none", xlabel="0")
+    none.set_yticks(range(len(models)), list(models))
+    axes.set(xlabel=f"largest change of a message's logits (they spread by {spread_of(result):.2g})")
+    axes.set_title("some: dots are messages")
+    last.set(xlim=(0, 1), title="largest")
+    for side in (none, last):
+        side.set_xticks([])
+        side.grid(visible=False)
+        side.tick_params(left=False)
+    for side in (axes, last):
+        side.spines["left"].set_visible(False)
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(left=False)
+    return figure
+
+
+def spread_of(result: Json) -> float:
+    """Standard deviation of the logits over the messages."""
+    return max(of["spread_of_logits"] for of in result["models"].values())
+
+
+PLOTS: dict[str, Callable[[Json], Figure]] = {
+    "latency_2": latency,
+    "scaling": scaling,
+    "train_speed": train_speed,
+    "quality_natural": quality,
+    "quality_curve": curve,
+    "invariance_nano": invariance,
+}

@@ -1,0 +1,570 @@
+"""Tables and plots from ``results/*.json``: ``README.md`` and ``plots/*.png`` here, and the block in the top README.
+
+    python benchmarks/report.py [--no-plots]
+
+The words are in ``page.md``. Every figure comes from a JSON file; where one is missing, the text says which command
+makes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import RESULTS, ROOT
+from scipy import stats
+
+Json = Mapping[str, Any]
+Make = Callable[[Json], str]
+
+PAGE = Path(__file__).parent / "page.md"
+README = Path(__file__).parent / "README.md"
+TOP = ROOT / "README.md"
+BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
+SVM = "TF-IDF and linear SVM"
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is made of one result."""
+
+    command: str
+    """The program that writes it, and its arguments."""
+    make: Make
+
+
+def main() -> None:
+    """Write all of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--no-plots", action="store_true", help="the text alone")
+    arguments = parser.parse_args()
+    results = read_results()
+    if not arguments.no_plots:
+        from plots import draw
+
+        draw(results)
+    README.write_text(page(results), encoding="utf-8")
+    TOP.write_text(with_block(TOP.read_text(encoding="utf-8"), results), encoding="utf-8")
+
+
+def read_results(folder: Path = RESULTS) -> dict[str, Json]:
+    """All results by name."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+
+
+def with_block(readme: str, results: Mapping[str, Json]) -> str:
+    """A text with what is between the two markers made anew; without them it stays as it is."""
+    made = f"{BEGIN}\n{summary(results)}\n{END}"
+    return re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: made, readme, flags=re.DOTALL)
+
+
+def page(results: Mapping[str, Json]) -> str:
+    """``page.md`` with its places filled: ``{{summary}}``, ``{{plot NAME: CAPTION}}`` and ``{{NAME}}`` for a table."""
+
+    def filled(place: re.Match[str]) -> str:
+        what = place[1]
+        if what == "summary":
+            return summary(results)
+        if what.startswith("plot "):
+            name, caption = what.removeprefix("plot ").split(": ", 1)
+            return f"![{caption}](plots/{name}.png)\n\n*{caption}*" if name in results else ""
+        return shown(TABLES[what], results.get(what))
+
+    text = re.sub(r"\{\{(.+?)\}\}", filled, PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def shown(table: Table, result: Json | None) -> str:
+    """A table with its command and machine under it."""
+    command = f"`python benchmarks/{table.command}`"
+    if result is None:
+        return f"Not measured yet; this does it: {command}"
+    try:
+        return f"{table.make(result)}\n\n{command}{machine_of(result)}"
+    except (KeyError, TypeError):
+        return f"Measured by an earlier form of the program; this does it anew: {command}"
+
+
+def machine_of(result: Json) -> str:
+    """Where a result comes from, as far as it says."""
+    if "machine" not in result:
+        return ""
+    where = result["machine"]
+    cpu = where["cpu"].replace("model name ", "").replace("cpu family", "family")
+    extras = [flag for flag in where["features"] if flag in ("avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8")]
+    versions = [f"{name} {version}" for name, version in where["versions"].items()]
+    return (
+        f"  \n<sub>{cpu}, {where['cores']} cores ({', '.join(extras)}); Python {where['python']}, "
+        f"{', '.join(versions)}</sub>"
+    )
+
+
+def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def number(value: float) -> str:
+    """Three significant digits, or all of a larger whole number."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 1000:
+        return f"{float(f'{value:.3g}'):,.0f}"
+    if abs(value) < 0.001:
+        return f"{value:.0e}"
+    text = f"{float(f'{value:.3g}'):.10f}".rstrip("0").rstrip(".")
+    return text
+
+
+def spread(figure: Mapping[str, float], unit: str = "") -> str:
+    """A median with the least and the most of the rounds."""
+    return f"{number(figure['median'])}{unit} ({number(figure['least'])}–{number(figure['most'])})"
+
+
+def times(value: float) -> str:
+    """A ratio."""
+    return f"{value:.2f}" if value < 10 else number(value)
+
+
+def ratio(figure: Mapping[str, float]) -> str:
+    """A ratio with its spread, bold where ours is behind."""
+    text = f"{times(figure['median'])} ({times(figure['least'])}–{times(figure['most'])})"
+    return f"**{text}**" if figure["median"] < 1 else text
+
+
+def mean(values: Sequence[float]) -> tuple[float, float]:
+    """Mean over splits, and half of its 95% interval (Student's t)."""
+    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0
+    return float(np.mean(values)), float(half)
+
+
+def percent(values: Sequence[float] | None) -> str:
+    """A mean in percent with its interval."""
+    if values is None:
+        return ""
+    middle, half = mean(values)
+    return f"{100 * middle:.2f} ± {100 * half:.2f}"
+
+
+# --- one message ----------------------------------------------------------------------------------------------------
+
+PAIRS = (
+    ("ours fp32", "Optimum fp32"),
+    ("ours int8", "Optimum int8"),
+    ("ours int8", "OpenVINO on Optimum's"),
+    ("ours fp32", "OpenVINO on Optimum's"),
+    ("ours fp32", "PyTorch eager"),
+    ("ours int8", "PyTorch eager"),
+    ("ours fp32", "PyTorch eager, padded to 120"),
+    ("ours int8", "PyTorch eager, padded to 120"),
+)
+
+
+TITLES = {"p50": "median message", "p99": "99th percentile", "mean": "mean message", "1 tokens": "1 token"}
+
+
+def latency(result: Json) -> str:
+    """Milliseconds, and ratios of pairs."""
+    every = result["milliseconds"]
+    rows = [
+        [name, *(number(of[name]["median"]) if name in of else "" for of in every.values())] for name in every["p50"]
+    ]
+    some = [work for work in every if work not in ("mean", "4 tokens")]
+    pairs = [
+        [f"{theirs} / {ours}", *(beside(result["times_ours"][work][ours], theirs) for work in some)]
+        for ours, theirs in PAIRS
+        if theirs in every["p50"]
+    ]
+    tables = [[f"ms, {threads(result)}", *map(title, every)], rows], [["times as long", *map(title, some)], pairs]
+    return "\n\n".join(grid(*table) for table in tables)
+
+
+def beside(ratios: Json, name: str) -> str:
+    """A ratio where there is one."""
+    return ratio(ratios[name]) if name in ratios else ""
+
+
+def title(work: str) -> str:
+    """A column's head."""
+    return TITLES.get(work, work)
+
+
+def threads(result: Json) -> str:
+    """How many threads."""
+    return f"{result['threads']} thread{'s' * (result['threads'] > 1)}"
+
+
+# --- bulk -----------------------------------------------------------------------------------------------------------
+
+
+def throughput(result: Json) -> str:
+    """Messages a second."""
+    rows = [[name, number(value)] for name, value in result["messages_per_second"].items()]
+    pairs = [[name, ratio(figure)] for name, figure in result["ratios"].items()]
+    head = [f"messages a second, {threads(result)}", "median"]
+    return f"{grid(head, rows)}\n\n{grid(['times as many', 'median (least–most)'], pairs)}"
+
+
+def scaling(result: Json) -> str:
+    """By count, by length, by budget."""
+    parts = []
+    for key, unit in (("messages", "messages"), ("characters", "characters a message")):
+        names = [name for name in next(iter(result[key].values())) if name != "speed_of_ours"]
+        for figure, title in (("messages_per_second", "messages a second"), ("peak_mb", "peak memory, MB")):
+            rows = [
+                [f"{int(size):,}", *(spread(of[name][figure]) for name in names)] for size, of in result[key].items()
+            ]
+            parts.append(grid([f"{title}, by {unit}", *names], rows))
+        rows = [
+            [f"{int(size):,}", *(ratio(of["speed_of_ours"][name]) for name in names[1:])]
+            for size, of in result[key].items()
+        ]
+        parts.append(grid([f"ours, times as fast, by {unit}", *(f"as {name}" for name in names[1:])], rows))
+    budgets = result["max_batch_tokens"]
+    rows = [
+        [f"{int(budget):,}", *(spread(of[budget][figure]) for of in budgets.values() for figure in FIGURES)]
+        for budget in next(iter(budgets.values()))
+    ]
+    heads = [f"{title}, {workload}" for workload in budgets for title in FIGURES.values()]
+    return "\n\n".join([*parts, grid(["max_batch_tokens", *heads], rows)])
+
+
+FIGURES = {"messages_per_second": "messages a second", "peak_mb": "peak MB"}
+
+
+# --- footprint ------------------------------------------------------------------------------------------------------
+
+
+def footprint(result: Json) -> str:
+    """Install sizes and cold start."""
+    installs = result["install_mb"]
+    own = installs["spam-edge"]["total"]
+    cold = result["cold_start"]
+    rows = []
+    for name, install in installs.items():
+        largest = ", ".join(f"{package} {number(size)}" for package, size in list(install["packages"].items())[:3])
+        start = [spread(cold["seconds"][name]), "", number(cold["peak_mb"][name]["median"])]
+        if name in cold["times_ours"]:
+            start[1] = ratio(cold["times_ours"][name])
+        rows.append([name, number(install["total"]), times(install["total"] / own), largest, *start])
+    head = ["", "install, MB", "times ours", "largest packages, MB", "one line, s", "times ours", "peak, MB"]
+    return grid(head, rows)
+
+
+def runtime_footprint(result: Json) -> str:
+    """Start, memory, liveness."""
+    rows = [[name, number(of["seconds"]), number(of["of import onnxruntime"])] for name, of in result["start"].items()]
+    parts = [grid(["from start to exit", "s", "times `import onnxruntime`"], rows)]
+    memory = result.get("memory_124m_int8")
+    if memory:
+        rows = [
+            [name, number(of["resident"]), number(of["of the file"]), number(of["peak"])]
+            for name, of in memory.items()
+            if name != "file_mb"
+        ]
+        file = f"124M int8, a file of {number(memory['file_mb'])} MB"
+        parts.append(grid([file, "resident, MB", "times the file", "peak, MB"], rows))
+    peaks = ", ".join(f"{number(mb)} MB with {budget}" for budget, mb in result["full_context_peak_mb"].items())
+    live = result["live_ms"]
+    parts.append(
+        f"Peak over 1,000 messages that fill the context, by `max_batch_tokens`: {peaks}. From a line written to "
+        f"`spam-infer -` to its verdict: {number(live['median'])} ms, at most {number(live['most'])} ms."
+    )
+    return "\n\n".join(parts)
+
+
+def soak(result: Json) -> str:
+    """The long runs."""
+    lines, calls, threads = result["lines"], result["calls"], result["threads"]
+    rows = [
+        [f"{lines['lines']:,} lines through `spam-infer -`", f"grows {number(lines['growth_mb'])} MB"],
+        [f"{calls['calls']:,} calls", f"grow {number(calls['growth_mb'])} MB"],
+        [
+            f"{threads['threads']} threads × {threads['calls_each']:,} calls",
+            f"{threads['answers_that_differ']} answers differ",
+        ],
+    ]
+    return grid(["soak", "memory or answers"], rows)
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+RUNS = {
+    "book": "the textbook's loop",
+    "longest": "ours, padded as the textbook does",
+    "fp32": "ours, fp32",
+    "bf16": "ours, bf16",
+    "all": "ours, all layers, random weights",
+}
+
+
+def training(result: Json) -> str:
+    """Time and accuracy of each run."""
+    faster = result.get("times_faster", {})
+    rows = [
+        [
+            title,
+            number(run["seconds"]),
+            times(faster[name]) if name in faster else "",
+            *(f"{100 * run['accuracy'][part]:.2f}" for part in ("train", "validation", "test")),
+            ", ".join(f"{phase} {number(seconds)}" for phase, seconds in run.get("phases", {}).items()),
+        ]
+        for name, title in RUNS.items()
+        if (run := result["runs"].get(name))
+    ]
+    head = [f"{result['epochs']} epochs, 124M, random weights", "s", "times as fast", "training accuracy, %"]
+    text = grid([*head, "validation", "test", "seconds by phase"], rows)
+    if "largest_difference_of_a_loss" in result:
+        text += (
+            "\n\nPadded as the textbook pads, ours has the textbook's losses: the largest difference in a step is "
+            f"{result['largest_difference_of_a_loss']:.1e}."
+        )
+    return text
+
+
+def accuracy(result: Json) -> str:
+    """nano over seeds, as `spam-train` splits."""
+    values = [run["accuracy"] for run in result["runs"]]
+    return (
+        f"`spam-train --model nano`, {len(values)} seeds, 300 test messages each: {percent(values)}% accuracy; "
+        f"{100 * result['mean_false_positive_rate_on_unused_ham']:.2f}% of the unused ham is called spam."
+    )
+
+
+# --- quality --------------------------------------------------------------------------------------------------------
+
+COLUMNS = {
+    "accuracy": "accuracy, %",
+    "f1": "F1, %",
+    "false_positive_rate": "false positives, %",
+    "recall": "recall, %",
+    "calibration_error": "calibration error, %",
+}
+
+
+def column(runs: Sequence[Json], name: str) -> list[float] | None:
+    """A figure of all splits, where there is one."""
+    return [run[name] for run in runs] if name in runs[0] else None
+
+
+def quality(result: Json) -> str:
+    """Means over splits with 95% intervals."""
+    models = result["models"]
+    rows = []
+    for name, runs in models.items():
+        behind = [run["f1"] - peer["f1"] for run, peer in zip(runs, models.get(SVM, runs), strict=True)]
+        rows.append([name, *(percent(column(runs, key)) for key in COLUMNS), "" if name == SVM else percent(behind)])
+    parts = [grid([f"{result['splits']} splits", *COLUMNS.values(), "F1 over the SVM's, points"], rows)]
+    first = next(iter(models.values()))[0]
+    if "recall_under" in first:
+        rows = []
+        for name, runs in models.items():
+            under = {way: [run["recall_under"][way] for run in runs] for way in first["recall_under"]}
+            rows.append([name, percent(column(runs, "recall")), *map(percent, under.values())])
+        parts.append(grid(["recall of spam, %", "as it is", *first["recall_under"]], rows))
+    return "\n\n".join(parts)
+
+
+def curve(result: Json) -> str:
+    """F1 by the number of training messages."""
+    models = result["models"]
+    sizes = list(next(iter(models.values())))
+    rows = [[name, *(percent(column(of[size], "f1")) for size in sizes)] for name, of in models.items()]
+    head = [f"F1, %, {result['splits']} splits, by training messages", *(f"{int(size):,}" for size in sizes)]
+    return grid(head, rows)
+
+
+# --- invariance -----------------------------------------------------------------------------------------------------
+
+
+def invariance(result: Json) -> str:
+    """Largest change of a logit, and verdicts that changed."""
+    trained = result["trained"]
+    rows = []
+    for name, of in result["models"].items():
+        row = [name, number(of["largest_change"]), number(of["median_change"]), number(of["spread_of_logits"])]
+        rows.append(row + ([f"{of['changed_verdicts']} of {of['messages']:,}"] if trained else []))
+    head = ["largest change of a logit", "median over messages", "logits' own spread"]
+    what = "nano, trained" if trained else "124M, random weights"
+    return grid([what, *head, *(["changed verdicts"] if trained else [])], rows)
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def files(result: Json) -> str:
+    """Exported files beside Optimum's and OpenVINO."""
+    figures = result["milliseconds_and_megabytes"]
+    columns = list(next(iter(figures.values())))
+    rows = [[name, *(cell(of[column]) for column in columns)] for name, of in figures.items()]
+    pairs = result["times_faster"]
+    works = list(next(iter(pairs.values())))
+    others = [[name, *(cell(of[work]) for work in works)] for name, of in pairs.items() if same_precision(name)]
+    return f"{grid(['124M', *columns], rows)}\n\n{grid(['times as long', *works], others)}"
+
+
+def cell(value: float | Mapping[str, float]) -> str:
+    """A figure, or a median with its spread."""
+    return number(value) if isinstance(value, (int, float)) else spread(value)
+
+
+def same_precision(pair: str) -> bool:
+    """Whether a pair compares like with like."""
+    theirs, ours = pair.split(" / ")
+    return theirs.startswith("openvino") or ("int8" in theirs) == ("int8" in ours)
+
+
+# --- summary --------------------------------------------------------------------------------------------------------
+
+Row = tuple[str, str, str, str]
+
+
+def summary(results: Mapping[str, Json]) -> str:
+    """What came out, a line a question."""
+    rows: list[Row] = []
+    for name, make in SUMMARIES.items():
+        if name in results:
+            rows += make(results[name])
+    missing = [name for name in SUMMARIES if name not in results]
+    text = grid(["", "spam-edge", "beside", "times as good"], rows)
+    if missing:
+        text += f"\n\nNot measured yet: {', '.join(missing)}."
+    return text
+
+
+def short_latency(result: Json) -> list[Row]:
+    """Median message."""
+    ms, times = result["milliseconds"]["p50"], result["times_ours"]["p50"]
+    peers = ("PyTorch eager, padded to 120", "Optimum int8", "OpenVINO on Optimum's")
+    wanted = [*(("ours int8", peer) for peer in peers), ("ours fp32", "Optimum fp32")]
+    return [
+        (
+            f"one message, 124M {ours.split()[1]}, {threads(result)}, median",
+            f"{number(ms[ours]['median'])} ms",
+            f"{theirs}: {number(ms[theirs]['median'])} ms",
+            ratio(times[ours][theirs]),
+        )
+        for ours, theirs in wanted
+        if theirs in ms
+    ]
+
+
+def short_throughput(result: Json) -> list[Row]:
+    """Messages a second."""
+    speed = result["messages_per_second"]
+    return [
+        (
+            f"the collection, text to label, {threads(result)}",
+            f"{pair.split(' / ')[0].removeprefix('ours ')}: {number(speed[pair.split(' / ')[0]])} messages a second",
+            f"{pair.split(' / ')[1]}: {number(speed[pair.split(' / ')[1]])}",
+            ratio(figure),
+        )
+        for pair, figure in result["ratios"].items()
+    ]
+
+
+def short_footprint(result: Json) -> list[Row]:
+    """Install and start."""
+    install, cold, name = result["install_mb"], result["cold_start"], "transformers and PyTorch"
+    own, other = install["spam-edge"]["total"], install[name]["total"]
+    seconds = cold["seconds"]
+    return [
+        ("install", f"{number(own)} MB", f"{name}: {number(other)} MB", times(other / own)),
+        (
+            "one line, from start to exit",
+            f"{number(seconds['spam-edge']['median'])} s",
+            f"{name}: {number(seconds[name]['median'])} s",
+            ratio(cold["times_ours"][name]),
+        ),
+    ]
+
+
+def short_training(result: Json) -> list[Row]:
+    """Seconds of training."""
+    runs, faster = result["runs"], result.get("times_faster", {})
+    return [
+        (
+            f"fine-tuning 124M, {result['epochs']} epochs, {name}",
+            f"{number(runs[name]['seconds'])} s",
+            f"the textbook's loop: {number(runs['book']['seconds'])} s",
+            times(faster[name]),
+        )
+        for name in ("fp32", "bf16")
+        if name in faster
+    ]
+
+
+def short_quality(result: Json) -> list[Row]:
+    """F1 and the worst evasion."""
+    models = result["models"]
+    rows = []
+    for name in [name for name in ("nano", "shipped") if name in models]:
+        for title, values in {
+            "F1, natural share of spam": lambda run: run["f1"],
+            "recall of spam respelled in two ways at once": lambda run: run["recall_under"]["two of them at once"],
+        }.items():
+            own, peer = (list(map(values, models[which])) for which in (name, SVM))
+            points = percent([a - b for a, b in zip(own, peer, strict=True)])
+            ahead = f"{points} points"
+            if mean(own)[0] < mean(peer)[0]:
+                ahead = f"**{ahead}**"
+            rows.append((title, f"{name}: {percent(own)}%", f"{SVM}: {percent(peer)}%", ahead))
+    return rows
+
+
+def short_invariance(result: Json) -> list[Row]:
+    """What neighbours change."""
+    models = result["models"]
+    return [
+        (
+            "largest change of a logit by the batch, nano int8",
+            number(models["ours int8"]["largest_change"]),
+            f"{name}: {number(models[name]['largest_change'])}",
+            "",
+        )
+        for name in ("Optimum int8", "onnxruntime dynamic int8 of ours")
+        if name in models
+    ]
+
+
+SUMMARIES: dict[str, Callable[[Json], list[Row]]] = {
+    "latency_2": short_latency,
+    "runtime_throughput_2": short_throughput,
+    "footprint": short_footprint,
+    "train_speed": short_training,
+    "quality_natural": short_quality,
+    "invariance_nano": short_invariance,
+}
+
+# --- what there is --------------------------------------------------------------------------------------------------
+
+OTHER = "--optimum-python OTHER/bin/python"
+
+TABLES = {
+    "latency_2": Table(f"latency.py {OTHER} --threads 2", latency),
+    "latency_1": Table(f"latency.py {OTHER} --threads 1 --rounds 2", latency),
+    "runtime_throughput_2": Table(f"runtime_throughput.py {OTHER} --threads 2", throughput),
+    "runtime_throughput_1": Table(f"runtime_throughput.py {OTHER} --threads 1", throughput),
+    "scaling": Table("scaling.py", scaling),
+    "footprint": Table(f"footprint.py {OTHER}", footprint),
+    "runtime_footprint": Table("runtime_footprint.py --large 124M_INT8.onnx", runtime_footprint),
+    "runtime_soak": Table("runtime_soak.py", soak),
+    "train_speed": Table("train_speed.py", training),
+    "nano_accuracy": Table("nano_accuracy.py", accuracy),
+    "quality_natural": Table("quality.py --part natural --splits 10", quality),
+    "quality_balanced": Table("quality.py --part balanced --splits 10", quality),
+    "quality_curve": Table("quality.py --part curve --splits 5", curve),
+    "invariance_nano": Table(f"invariance.py {OTHER} --shape nano", invariance),
+    "invariance_gpt2": Table(f"invariance.py {OTHER} --shape gpt2", invariance),
+    "export_speed": Table(f"export_speed.py {OTHER}", files),
+}
+
+if __name__ == "__main__":
+    main()

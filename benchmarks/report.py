@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,30 +66,39 @@ def with_block(readme: str, results: Mapping[str, Json]) -> str:
 
 
 def page(results: Mapping[str, Json]) -> str:
-    """``page.md`` with its places filled: ``{{summary}}``, ``{{plot NAME: CAPTION}}`` and ``{{NAME}}`` for a table."""
+    """``page.md`` with its places filled.
+
+    They are ``{{summary}}``, ``{{machine}}``, ``{{plot NAME: CAPTION}}``, and ``{{NAME}}`` for a result's table.
+    """
+    machines = Counter(map(machine_of, results.values()))
+    usual = next((machine for machine, _ in machines.most_common() if machine), "")
 
     def filled(place: re.Match[str]) -> str:
         what = place[1]
         if what == "summary":
             return summary(results)
+        if what == "machine":
+            return usual or "nothing is measured yet"
         if what.startswith("plot "):
             name, caption = what.removeprefix("plot ").split(": ", 1)
             return f"![{caption}](plots/{name}.png)\n\n*{caption}*" if name in results else ""
-        return shown(TABLES[what], results.get(what))
+        return shown(TABLES[what], results.get(what), usual)
 
     text = re.sub(r"\{\{(.+?)\}\}", filled, PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def shown(table: Table, result: Json | None) -> str:
-    """A table with its command and machine under it."""
+def shown(table: Table, result: Json | None, usual: str) -> str:
+    """A table with its command under it, and its machine where that is not the usual one."""
     command = f"`python benchmarks/{table.command}`"
     if result is None:
         return f"Not measured yet; this does it: {command}"
     try:
-        return f"{table.make(result)}\n\n{command}{machine_of(result)}"
+        text = f"{table.make(result)}\n\n{command}"
     except (KeyError, TypeError):
         return f"Measured by an earlier form of the program; this does it anew: {command}"
+    machine = machine_of(result)
+    return text if machine in ("", usual) else f"{text}  \nMeasured on {machine}."
 
 
 def machine_of(result: Json) -> str:
@@ -97,12 +107,9 @@ def machine_of(result: Json) -> str:
         return ""
     where = result["machine"]
     cpu = where["cpu"].replace("model name ", "").replace("cpu family", "family")
-    extras = [flag for flag in where["features"] if flag in ("avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8")]
-    versions = [f"{name} {version}" for name, version in where["versions"].items()]
-    return (
-        f"  \n<sub>{cpu}, {where['cores']} cores ({', '.join(extras)}); Python {where['python']}, "
-        f"{', '.join(versions)}</sub>"
-    )
+    features = [flag for flag in where["features"] if flag in ("avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8")]
+    versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items())
+    return f"{cpu}, {where['cores']} cores ({', '.join(features)}), Python {where['python']}, {versions}"
 
 
 def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -433,7 +440,7 @@ def summary(results: Mapping[str, Json]) -> str:
         if name in results:
             rows += make(results[name])
     missing = [name for name in SUMMARIES if name not in results]
-    text = grid(["", "spam-edge", "beside", "times as good"], rows)
+    text = grid(["", "spam-edge", "beside", "ratio, or points"], rows)
     if missing:
         text += f"\n\nNot measured yet: {', '.join(missing)}."
     return text

@@ -118,26 +118,29 @@ def latency(result: Json) -> Figure:
 
 
 def scaling(result: Json) -> Figure:
-    """Speed and memory over the number of messages."""
-    figure, both = plt.subplots(1, 2, figsize=(10, 4))
-    sizes = list(result["messages"])
-    for axes, key, title in zip(
-        both, ("messages_per_second", "peak_mb"), ("messages a second", "peak memory, MB"), strict=True
+    """Speed and memory over the number of messages, and speed over their length."""
+    figure, (speed, memory, length) = plt.subplots(1, 3, figsize=(13, 4))
+    for axes, by, key, xlabel, ylabel in (
+        (speed, "messages", "messages_per_second", "messages", "messages a second"),
+        (memory, "messages", "peak_mb", "messages", "peak memory, MB"),
+        (length, "characters", "messages_per_second", "characters in a message", "messages a second"),
     ):
-        axes.set(xscale="log", yscale="log", xlabel="messages", ylabel=title)
-        for name in (name for name in result["messages"][sizes[0]] if name != "speed_of_ours"):
-            figures = [result["messages"][size][name][key] for size in sizes]
+        axes.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
+        sizes = list(map(int, result[by]))
+        for name in (name for name in next(iter(result[by].values())) if name != "speed_of_ours"):
+            figures = [result[by][str(size)][name][key] for size in sizes]
             middle = np.array([one["median"] for one in figures])
             error = [middle - [one["least"] for one in figures], [one["most"] for one in figures] - middle]
-            axes.errorbar(
-                list(map(int, sizes)), middle, error, fmt="o-", color=colour(name), label=name, capsize=3, markersize=4
-            )
-        plain(axes.xaxis, list(map(int, sizes)))
-    low, high = both[0].get_ylim()
-    both[0].set_ylim(min(low, 1000), max(high, 10_000))
-    plain(both[0].yaxis, [1000, 2000, 5000, 10_000, 20_000])
-    plain(both[1].yaxis, [100, 200, 500, 1000, 2000, 5000, 10_000])
-    both[1].legend(frameon=False, fontsize=9)
+            axes.errorbar(sizes, middle, error, fmt="o-", color=colour(name), label=name, capsize=3, markersize=4)
+        plain(axes.xaxis, sizes)
+    speed.set_ylim(0, None)
+    speed.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    memory.set_yscale("log")
+    length.set_yscale("log")
+    plain(memory.yaxis, [100, 200, 500, 1000, 2000, 5000, 10_000])
+    plain(length.yaxis, [10, 100, 1000, 10_000])
+    memory.legend(frameon=False, fontsize=9, loc="upper left")
+    memory.set_ylim(80, 4 * memory.get_ylim()[1])
     return figure
 
 

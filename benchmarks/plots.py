@@ -214,7 +214,7 @@ def curve(result: Json) -> Figure:
 
 def invariance(result: Json) -> Figure:
     """Every message a dot, by how much its logits change; what never changes stands apart at 0."""
-    models = dict(sorted(result["models"].items(), key=lambda one: -one[1]["largest_change"]))
+    models = dict(sorted(result["models"].items(), key=lambda one: (-one[1]["largest_change"], "ours" in one[0])))
     figure, (none, axes, last) = plt.subplots(
         1, 3, figsize=(10, 0.55 * len(models) + 1), width_ratios=[1, 9, 1.5], sharey=True
     )
@@ -237,10 +237,10 @@ def invariance(result: Json) -> Figure:
         last.annotate(text, (0.1, place), color=colour(name), va="center", fontsize=10)
     axes.set_xscale("log")
     axes.set_xlim(3e-8, 3)
-    none.set(xlim=(-0.3, 1), ylim=(-0.6, len(models) - 0.4), title="none", xlabel="0")
+    none.set(xlim=(-0.3, 1), ylim=(-0.6, len(models) - 0.4), title="no change", xlabel="0")
     none.set_yticks(range(len(models)), list(models))
     axes.set(xlabel=f"largest change of a message's logits (they spread by {spread_of(result):.2g})")
-    axes.set_title("some: dots are messages")
+    axes.set_title("some: a dot a message")
     last.set(xlim=(0, 1), title="largest")
     for side in (none, last):
         side.set_xticks([])

@@ -336,6 +336,15 @@ def training(result: Json) -> str:
     return text
 
 
+def training_memory(result: Json) -> str:
+    """Memory by the number of messages."""
+    rows = [[f"{run['messages']:,}", *(number(run[key]) for key in MEMORY)] for run in result["runs"]]
+    return grid([f"messages, with --cache-gb {result['cache_gb']}", *MEMORY.values()], rows)
+
+
+MEMORY = {"text_mb": "their text, MB", "peak_mb": "peak memory of spam-train, MB", "cpu_seconds": "seconds of CPU"}
+
+
 def accuracy(result: Json) -> str:
     """nano over seeds, as `spam-train` splits."""
     values = [run["accuracy"] for run in result["runs"]]
@@ -564,6 +573,7 @@ TABLES = {
     "runtime_footprint": Table("runtime_footprint.py --large 124M_INT8.onnx", runtime_footprint),
     "runtime_soak": Table("runtime_soak.py", soak),
     "train_speed": Table("train_speed.py", training),
+    "train_memory": Table("train_memory.py", training_memory),
     "nano_accuracy": Table("nano_accuracy.py", accuracy),
     "quality_natural": Table("quality.py --part natural --splits 10", quality),
     "quality_balanced": Table("quality.py --part balanced --splits 10", quality),

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import ROOT, collection, machine, write_result
-from processes import output_of, ratios, spreads
+from processes import optimum_versions, output_of, ratios, spreads
 
 INSTALLS = {
     "transformers and PyTorch": ["transformers", "torch"],
@@ -118,7 +118,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder), arguments.shape, optimum)
         result["cold_start"] = cold_start(folder, arguments.rounds, optimum)
-    write_result("footprint", result | machine())
+    write_result("footprint", result | machine() | optimum_versions(arguments.optimum_python))
     print(json.dumps(result["cold_start"], indent=1))
 
 

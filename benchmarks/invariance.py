@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from export_speed import OPTIMUM
 from machine import machine, write_result
-from processes import answer, ask
+from processes import answer, ask, optimum_versions
 
 from exporter.export import Options
 
@@ -60,7 +60,10 @@ def main() -> None:
                 models[name] = ask(__file__, request | {"shape": shape})
                 print(shape, name, {key: value for key, value in models[name].items() if key != "changes"}, flush=True)
             settings = {"batch": BATCH, "batches_per_message": DRAWS[shape], "trained": shape == "nano"}
-            write_result(f"invariance_{shape}", settings | {"models": models} | machine())
+            write_result(
+                f"invariance_{shape}",
+                settings | {"models": models} | machine() | optimum_versions(arguments.optimum_python),
+            )
 
 
 def contests(folder: Path, shape: str, optimum_python: Path | None) -> dict[str, dict[str, str]]:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from export_speed import make_files
 from machine import collection, machine, write_result
-from processes import Round, answer, ask, bind, ratios, spreads
+from processes import Round, answer, ask, bind, optimum_versions, ratios, spreads
 
 OURS = ("ours fp32", "ours int8")
 LENGTHS = (1, 4, 16, 64, 256, 1024)
@@ -56,7 +56,10 @@ def main() -> None:
             rounds.append({name: ask(__file__, request | requests) for name, request in contestants.items()})
             print(f"round {number + 1}", {name: one["messages"]["p50"] for name, one in rounds[-1].items()})
     result = {"shape": arguments.shape, "threads": arguments.threads, "rounds": arguments.rounds, "messages": MESSAGES}
-    write_result(f"latency_{arguments.threads}", result | summary(rounds) | machine())
+    write_result(
+        f"latency_{arguments.threads}",
+        result | summary(rounds) | machine() | optimum_versions(arguments.optimum_python),
+    )
 
 
 def contests(folder: Path, shape: str, optimum_python: Path | None) -> dict[str, dict[str, str]]:

@@ -11,7 +11,10 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PACKAGES = ("torch", "onnx", "onnxruntime", "tiktoken", "numpy", "transformers", "openvino", "scikit-learn")
+PACKAGES = (
+    "torch", "onnx", "onnxruntime", "tiktoken", "numpy", "transformers", "openvino", "scikit-learn",
+    "fasttext-community",
+)  # fmt: skip
 
 
 def sms_path() -> Path:

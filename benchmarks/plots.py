@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -177,7 +178,7 @@ def quality(result: Json) -> Figure:
         values = [[run["recall"] for run in models[name]]]
         values += [[run["recall_under"][way] for run in models[name]] for way in ways[1:]]
         points = [mean([100 * value for value in one]) for one in values]
-        x = np.arange(len(ways)) + (len(names) / 2 - 0.5 - place) * -0.13
+        x = np.arange(len(ways)) + (len(names) / 2 - 0.5 - place) * 0.13
         right.errorbar(
             x, [point[0] for point in points], [point[1] for point in points], fmt="o", color=colour(name), capsize=2,
             markersize=5, label=name,
@@ -186,7 +187,7 @@ def quality(result: Json) -> Figure:
     left.set_yticks(range(len(names)), list(reversed(names)))
     left.grid(axis="y", visible=False)
     right.set(ylabel="recall of the test spam, %", ylim=(0, 101))
-    right.set_xticks(range(len(ways)), [way.replace(" ", "\n", 1) for way in ways])
+    right.set_xticks(range(len(ways)), [textwrap.fill(way, 12) for way in ways])
     right.grid(axis="x", visible=False)
     handles, labels = right.get_legend_handles_labels()
     right.legend(handles[::-1], labels[::-1], frameon=False, fontsize=9, loc="lower left")
@@ -195,20 +196,21 @@ def quality(result: Json) -> Figure:
 
 def curve(result: Json) -> Figure:
     """F1 over the number of training messages."""
-    figure, axes = plt.subplots(figsize=(8.4, 4.4))
+    figure, axes = plt.subplots(figsize=(8, 4.6))
     axes.set_xscale("log")
-    ends = {}
+    lines = {}
     for name, of in result["models"].items():
         sizes = list(map(int, of))
         points = [mean([100 * run["f1"] for run in runs]) for runs in of.values()]
         middle, half = np.array(points).T
         axes.fill_between(sizes, middle - half, middle + half, color=colour(name), alpha=0.12, linewidth=0)
-        axes.plot(sizes, middle, "o-", color=colour(name), markersize=4)
-        ends[name] = (sizes[-1], middle[-1])
+        lines[middle[-1], name] = axes.plot(sizes, middle, "o-", color=colour(name), markersize=4)[0]
     plain(axes.xaxis, sizes)
     axes.set(xlabel="training messages, 13% of them spam", ylabel="F1 on the test messages, %", ylim=(None, 100))
-    figure.canvas.draw()
-    label_ends(axes, ends, 0.06)
+    order = sorted(lines, reverse=True)
+    labels = [f"{name}: {last:.1f}" for last, name in order]
+    title = f"F1 with {sizes[-1]:,}"
+    axes.legend([lines[key] for key in order], labels, frameon=False, loc="lower right", title=title, alignment="left")
     return figure
 
 

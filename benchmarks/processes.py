@@ -15,6 +15,9 @@ from typing import Any
 
 QUIET = {"HF_HUB_OFFLINE": "1", "ORT_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
 
+OPTIMUM = ("optimum", "optimum-onnx", "transformers", "torch", "onnxruntime")
+"""Packages of Optimum's environment."""
+
 Round = Mapping[str, float]
 """A figure by contestant."""
 
@@ -36,6 +39,14 @@ def output_of(command: Sequence[str]) -> str:
     if done.returncode:
         raise SystemExit(f"{done.stderr}\n{command[0]} failed")
     return done.stdout.splitlines()[-1]
+
+
+def optimum_versions(python: Path | None) -> dict[str, dict[str, str]]:
+    """Versions in Optimum's environment, for the result."""
+    if python is None:
+        return {}
+    code = "import importlib.metadata as m, json, sys; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
+    return {"optimum": json.loads(output_of([str(python), "-c", code, *OPTIMUM]))}
 
 
 def answer(serve: Callable[..., Any]) -> bool:

@@ -97,8 +97,15 @@ def shown(table: Table, result: Json | None, usual: str) -> str:
         text = f"{table.make(result)}\n\n{command}"
     except (KeyError, TypeError):
         return f"Measured by an earlier form of the program; this does it anew: {command}"
+    if "optimum" in result:
+        text += f"  \nIn OTHER: {versions(result['optimum'])}."
     machine = machine_of(result)
     return text if machine in ("", usual) else f"{text}  \nMeasured on {machine}."
+
+
+def versions(packages: Mapping[str, str]) -> str:
+    """Packages with their versions."""
+    return ", ".join(f"{name} {version}" for name, version in packages.items())
 
 
 def machine_of(result: Json) -> str:
@@ -108,8 +115,8 @@ def machine_of(result: Json) -> str:
     where = result["machine"]
     cpu = where["cpu"].replace("model name ", "").replace("cpu family", "family")
     features = [flag for flag in where["features"] if flag in ("avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8")]
-    versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items())
-    return f"{cpu}, {where['cores']} cores ({', '.join(features)}), Python {where['python']}, {versions}"
+    packages = versions({name: version for name, version in where["versions"].items() if name != "fasttext-community"})
+    return f"{cpu}, {where['cores']} cores ({', '.join(features)}), Python {where['python']}, {packages}"
 
 
 def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -423,14 +423,26 @@ def invariance(result: Json) -> str:
 
 
 def files(result: Json) -> str:
-    """Exported files beside Optimum's and OpenVINO."""
-    figures = result["milliseconds_and_megabytes"]
-    columns = list(next(iter(figures.values())))
-    rows = [[name, *(cell(of[column]) for column in columns)] for name, of in figures.items()]
-    pairs = result["times_faster"]
-    works = list(next(iter(pairs.values())))
-    others = [[name, *(cell(of[work]) for work in works)] for name, of in pairs.items() if same_precision(name)]
-    return f"{grid(['124M', *columns], rows)}\n\n{grid(['times as long', *works], others)}"
+    """Exported files beside Optimum's and OpenVINO, and how near each is to what the CPU can do."""
+    figures, pairs = result["milliseconds_and_megabytes"], result["times_faster"]
+    columns, works = list(next(iter(figures.values()))), list(next(iter(pairs.values())))
+    tables = [
+        grid(["124M", *columns], [[name, *(cell(of[key]) for key in columns)] for name, of in figures.items()]),
+        grid(
+            ["times as long", *works],
+            [[name, *(ratio(of[work]) for work in works)] for name, of in pairs.items() if like_with_like(name)],
+        ),
+        grid(
+            ["share of the time that the CPU needs at least", *works],
+            [[name, *(share(of[work]) for work in works)] for name, of in result["share_of_the_floor"].items()],
+        ),
+    ]
+    return "\n\n".join(tables)
+
+
+def share(figure: Mapping[str, float]) -> str:
+    """A share with its spread, in percent."""
+    return f"{100 * figure['median']:.0f}% ({100 * figure['least']:.0f}–{100 * figure['most']:.0f})"
 
 
 def cell(value: float | Mapping[str, float]) -> str:
@@ -438,10 +450,10 @@ def cell(value: float | Mapping[str, float]) -> str:
     return number(value) if isinstance(value, (int, float)) else spread(value)
 
 
-def same_precision(pair: str) -> bool:
-    """Whether a pair compares like with like."""
+def like_with_like(pair: str) -> bool:
+    """Whether both have one precision, or the peer chooses its own; ours with the oldest opset."""
     theirs, ours = pair.split(" / ")
-    return theirs.startswith("openvino") or ("int8" in theirs) == ("int8" in ours)
+    return ours.endswith("-17") and (theirs.startswith("openvino") or ("int8" in theirs) == ("int8" in ours))
 
 
 # --- summary --------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ demo: $(VENV)/.export
 	$(BIN)/spam-infer examples/inbox.txt --model $(ARTIFACTS)/spam.onnx
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -220,6 +220,7 @@ def with_teachers(
         seed = (recipe.seed + 1000 * number) % 2**31
         teacher = make_recipe(model="nano", balance=recipe.balance, seed=seed, **TEACHER)
         model, _ = learn(teacher, nano, train, validation, accelerator=accelerator, report=told)
+        log.info("%s of %d is trained", name, TEACHERS)
         logits = classify_tokens(model, tokenize(remixed, nano), accelerator.device)
         judges.append((logits[:, 1] - logits[:, 0]).double().numpy())
     targets = torch.from_numpy(taught(train, judges, linear_judge(train)(remixed)))

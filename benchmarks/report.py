@@ -463,15 +463,21 @@ Row = tuple[str, str, str, str]
 
 def summary(results: Mapping[str, Json]) -> str:
     """What came out, a line a question."""
-    rows: list[Row] = []
-    for name, make in SUMMARIES.items():
-        if name in results:
-            rows += make(results[name])
-    missing = [name for name in SUMMARIES if name not in results]
+    found = {name: lines(name, results) for name in SUMMARIES}
+    rows = [row for of in found.values() for row in of]
+    missing = [f"`{TABLES[name].command.split()[0]}`" for name, of in found.items() if not of]
     text = grid(["", "spam-edge", "beside", "ratio, or points"], rows)
     if missing:
         text += f"\n\nNot measured yet: {', '.join(missing)}."
     return text
+
+
+def lines(name: str, results: Mapping[str, Json]) -> list[Row]:
+    """Those of one result; none where there is none, or one of an earlier form."""
+    try:
+        return SUMMARIES[name](results[name])
+    except (KeyError, TypeError):
+        return []
 
 
 def short_latency(result: Json) -> list[Row]:

@@ -181,7 +181,7 @@ def quality(result: Json) -> Figure:
         x = np.arange(len(ways)) + (len(names) / 2 - 0.5 - place) * 0.13
         right.errorbar(
             x, [point[0] for point in points], [point[1] for point in points], fmt="o", color=colour(name), capsize=2,
-            markersize=5, label=name,
+            markersize=5,
         )  # fmt: skip
     left.set(xlabel="F1, %", ylim=(-0.5, len(names) - 0.4))
     left.set_yticks(range(len(names)), list(reversed(names)))
@@ -189,8 +189,8 @@ def quality(result: Json) -> Figure:
     right.set(ylabel="recall of the test spam, %", ylim=(0, 101))
     right.set_xticks(range(len(ways)), [textwrap.fill(way, 12) for way in ways])
     right.grid(axis="x", visible=False)
-    handles, labels = right.get_legend_handles_labels()
-    right.legend(handles[::-1], labels[::-1], frameon=False, fontsize=9, loc="lower left")
+    for label in left.get_yticklabels():
+        label.set_color(colour(label.get_text()))
     return figure
 
 

@@ -543,20 +543,22 @@ def short_training(result: Json) -> list[Row]:
 
 
 def short_quality(result: Json) -> list[Row]:
-    """F1 and the worst evasion."""
+    """F1, false positives, and the worst evasion."""
     models = result["models"]
+    wanted: dict[str, Callable[[Json], float]] = {
+        "F1, natural share of spam": lambda run: run["f1"],
+        "false positives, natural share of spam": lambda run: run["false_positive_rate"],
+        "recall of spam respelled in two ways at once": lambda run: run["recall_under"]["two of them at once"],
+    }
     rows = []
-    for name in [name for name in ("nano", "shipped") if name in models]:
-        for title, values in {
-            "F1, natural share of spam": lambda run: run["f1"],
-            "recall of spam respelled in two ways at once": lambda run: run["recall_under"]["two of them at once"],
-        }.items():
-            own, peer = (list(map(values, models[which])) for which in (name, SVM))
-            points = percent([a - b for a, b in zip(own, peer, strict=True)])
-            ahead = f"{points} points"
-            if mean(own)[0] < mean(peer)[0]:
-                ahead = f"**{ahead}**"
-            rows.append((title, f"{name}: {percent(own)}%", f"{SVM}: {percent(peer)}%", ahead))
+    for name in ("nano", "shipped"):
+        for what, value in wanted.items() if name in models else ():
+            own, peer = ([value(run) for run in models[which]] for which in (name, SVM))
+            points = f"{percent([a - b for a, b in zip(own, peer, strict=True)])} points"
+            behind = (mean(own)[0] > mean(peer)[0]) == what.startswith("false")
+            rows.append(
+                (what, f"{name}: {percent(own)}%", f"{SVM}: {percent(peer)}%", f"**{points}**" if behind else points)
+            )
     return rows
 
 

@@ -52,6 +52,15 @@ class Messages:
         indices = list(indices)
         return Messages(tuple(self.texts[i] for i in indices), tuple(self.labels[i] for i in indices))
 
+    def followed_by(self, other: Messages) -> Messages:
+        """These messages and then the others."""
+        return Messages(self.texts + other.texts, self.labels + other.labels)
+
+    def without(self, *others: Messages) -> Messages:
+        """Those whose text is in none of the others."""
+        known = {text for other in others for text in other.texts}
+        return self.take(index for index, text in enumerate(self.texts) if text not in known)
+
     def fingerprint(self) -> str:
         """SHA-256 over every text and label, in order."""
         digest = hashlib.sha256()

@@ -77,10 +77,15 @@ def train_classifier(
     accelerator = make_accelerator(device)
     with accelerator.main_process_first():
         path = download_sms() if recipe.data == "sms" else Path(recipe.data)
-    messages, labels = read_messages(
-        path, text_column=recipe.text_column, label_column=recipe.label_column, spam_label=recipe.spam_label
-    )
+    columns = {"text_column": recipe.text_column, "label_column": recipe.label_column, "spam_label": recipe.spam_label}
+    messages, labels = read_messages(path, **columns)
     splits = split(messages, recipe.seed, balance=recipe.balance == "undersample")
+    if recipe.also:
+        more, theirs = read_messages(Path(recipe.also), **columns)
+        if theirs != labels:
+            raise TrainerError(f"--also {recipe.also} has the labels {', '.join(theirs)}, not {', '.join(labels)}")
+        splits = replace(splits, train=splits.train.followed_by(more.without(splits.validation, splits.test)))
+        messages = messages.followed_by(more)
     context_length = SHAPES[recipe.model].n_positions
     spec = ClassifierSpec(
         labels=labels,

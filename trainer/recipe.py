@@ -40,6 +40,9 @@ class Recipe:
     data: str = setting(
         "sms", "Labelled messages: sms for the SMS Spam Collection, or a TSV, CSV, JSONL or Parquet file."
     )
+    also: str = setting(
+        "", "A second labelled file, of the same columns and labels, to learn from and not to be measured on."
+    )
     text_column: str = setting("text", "Column that holds the message.")
     label_column: str = setting("label", "Column that holds the label.")
     spam_label: str = setting("spam", "The label that means spam; there must be one other.")

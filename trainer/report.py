@@ -254,6 +254,7 @@ def model_card(recipe: Recipe, spec: ClassifierSpec, metrics: Mapping[str, Any],
         "test without near repeats": metrics["test_without_near_repeats"],
     }
     data = SMS_TITLE if recipe.data == "sms" else recipe.data
+    also = f"\nThe training messages include those of {recipe.also}." if recipe.also else ""
     unused = metrics["unused_ham"]
     false_positives = (
         f"Of {unused['count']:,} {spec.labels[0]} messages that balancing left out, "
@@ -288,7 +289,7 @@ transformers loads the checkpoint's folder as a `GPT2ForSequenceClassification`;
 ## Data
 
 {data}: {sizes["train"]:,} training, {sizes["validation"]:,} validation and {sizes["test"]:,} test messages
-(balance: {recipe.balance}, seed {recipe.seed}; SHA-256 over all messages read: `{spec.data_fingerprint}`).
+(balance: {recipe.balance}, seed {recipe.seed}; SHA-256 over all messages read: `{spec.data_fingerprint}`).{also}
 {sizes["exact"]} test messages repeat a training message letter by letter, {sizes["near"]} but for case, digits and
 spacing.
 

@@ -1,5 +1,6 @@
 """A model taught by others, through the whole of `learn`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from accelerate import Accelerator
 
 from runtime.spec import ClassifierSpec
 from trainer import pipeline
-from trainer.data import Messages, read_messages
-from trainer.pipeline import learn
+from trainer.data import Messages, read_messages, write_split
+from trainer.errors import TrainerError
+from trainer.pipeline import learn, train_classifier
 from trainer.recipe import make_recipe
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "messages.tsv"
@@ -42,3 +44,19 @@ def test_teachers_come_first_and_the_same_seed_gives_the_same_student(
     other, _ = student(messages, [], seed=5)
     assert not torch.equal(weights["score.weight"], other["score.weight"])
     assert weights.keys() == other.keys() and weights["transformer.wte.weight"].shape == (50257, 64)
+
+
+def test_more_messages_are_learned_from_and_not_measured_on(messages: Messages, tmp_path: Path) -> None:
+    data, also, other = tmp_path / "data.tsv", tmp_path / "also.tsv", tmp_path / "other.tsv"
+    write_split(data, messages, ("ham", "spam"))
+    known = messages.take(range(40))  # wherever these ended up, none may be learned and measured at once
+    write_split(also, known.followed_by(Messages(("more spam", "more ham"), (1, 0))), ("ham", "spam"))
+    write_split(other, Messages(("more spam", "more ham"), (1, 0)), ("good", "spam"))
+    recipe = make_recipe(model="nano", data=str(data), epochs=1)
+    alone = train_classifier(recipe, tmp_path / "alone", device="cpu")
+    both = train_classifier(replace(recipe, also=str(also)), tmp_path / "both", device="cpu")
+    assert both["test"]["count"] == alone["test"]["count"]
+    assert alone["train"]["count"] + 2 <= both["train"]["count"] < alone["train"]["count"] + 42
+    assert both["test"]["exact_repeats"] == 0
+    with pytest.raises(TrainerError, match="has the labels good, spam, not ham, spam"):
+        train_classifier(replace(recipe, also=str(other)), tmp_path / "no", device="cpu")

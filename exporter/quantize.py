@@ -35,6 +35,12 @@ def quantized(weight: Array, axis: int) -> tuple[npt.NDArray[np.int8], Array]:
     return np.rint(weight / scale).astype(np.int8), scale
 
 
+def levels(x: str) -> tuple[int, int]:
+    """The integers that stand for 0 in a tensor's rows and, above that, for a row's largest value."""
+    zero = GELU_ZERO if x.endswith(".gelu") else 128
+    return zero, 255 - zero
+
+
 class Int8Graph(Gpt2Graph):
     """The graph with products of uint8 activations and int8 weights."""
 
@@ -71,19 +77,26 @@ class Int8Graph(Gpt2Graph):
         Returns:
             The uint8 rows, each row's largest value (rows, 1), and the integers that stand for it and for 0.
         """
-        if x.endswith(".gelu"):
-            zero, top = GELU_ZERO, 255 - GELU_ZERO
-            least, largest = GELU_MINIMUM * top / zero, x
-        else:
-            zero, top = 128, 127
-            least, largest = SMALLEST, self.node("Abs", [x], f"{x}.abs")
-        peak = self.reduce("ReduceMax", largest, 1, f"{x}.max", keepdims=True)
-        peak = self.node("Max", [peak, self.number(least)], f"{x}.peak")
+        zero, top = levels(x)
+        peak = self.peak(x, keepdims=True)
         self.node("Div", [self.number(top), peak], f"{x}.factor")
         self.node("Mul", [x, f"{x}.factor"], f"{x}.stretched")
-        zero_point = self.constant(f"uint8_{zero}", zero, np.uint8)
-        self.node("QuantizeLinear", [f"{x}.stretched", self.number(1), zero_point], f"{x}.uint8")
+        self.node("QuantizeLinear", [f"{x}.stretched", self.number(1), self.zero_point(zero)], f"{x}.uint8")
         return f"{x}.uint8", peak, top, zero
+
+    def peak(self, x: str, *, keepdims: bool) -> str:
+        """Each row's largest value, never 0: (rows, 1), or (rows,)."""
+        zero, top = levels(x)
+        if zero == GELU_ZERO:
+            least, largest = GELU_MINIMUM * top / zero, x
+        else:
+            least, largest = SMALLEST, self.node("Abs", [x], f"{x}.abs")
+        peak = self.reduce("ReduceMax", largest, 1, f"{x}.max", keepdims=keepdims)
+        return self.node("Max", [peak, self.number(least)], f"{x}.peak")
+
+    def zero_point(self, zero: int) -> str:
+        """The uint8 that stands for 0."""
+        return self.constant(f"uint8_{zero}", zero, np.uint8)
 
     def linear(self, x: str, weight: Array, bias: Array, name: str) -> str:
         """``x @ weight + bias``: (rows, in) to (rows, out)."""
@@ -96,7 +109,7 @@ class Int8Graph(Gpt2Graph):
         values, scale = quantized(weight, axis=0)
         matrix = self.constant(f"{name}.weight", values, np.int8)
         scales = self.constant(f"{name}.scale", scale[0] / np.float32(top))
-        products = self.products(rows, matrix, f"uint8_{zero}", scales, name)
+        products = self.products(rows, matrix, self.zero_point(zero), scales, name)
         return self.node("Mul", [products, peak], f"{name}.rescaled")
 
     def products(self, x: str, weight: str, zero_point: str, scales: str, name: str) -> str:

@@ -1,21 +1,45 @@
-"""What each idea for a faster int8 graph gives: the operators that it adds and takes away, timed alone.
+"""What each idea for a faster int8 graph gives: operators timed alone, whole graphs timed, and how far logits move.
 
-    python benchmarks/int8_ideas.py
+    python benchmarks/int8_ideas.py [operators] [profile] [graphs] [logits] [--checkpoint artifacts/checkpoint]
 
-Two threads; the alternatives take turns, and a figure is the least time of all turns in microseconds: what an operator
-costs when nothing disturbs it. Prints the rows of ``int8_ideas.md`` and writes ``results/int8_ideas.json``.
+Without a word all four. Two threads. Prints the tables of ``int8_ideas.md`` and puts them into
+``results/int8_ideas.json``.
+
+- operators: the alternatives take turns, and a figure is the least time of all turns: what an operator costs when
+  nothing disturbs it.
+- profile: where a message of 16 tokens spends its time by onnxruntime's own account, which adds to every node.
+- graphs: 124M with random weights, each file in processes of its own, one alive at a time; medians over the rounds.
+- logits: the checkpoint on all messages of the SMS Spam Collection, and 124M with random weights on 32 of them.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+import torch
+from machine import RESULTS, collection
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from processes import ask
+
+from exporter import verify
+from exporter.builder import write_model
+from exporter.export import release
+from exporter.fused import FusedGraph, FusedInt8Graph
+from exporter.graph import Array, Gpt2Graph, Weights
+from exporter.quantize import SMALLEST, Int8Graph
+from runtime.batching import Row
+from runtime.spec import ClassifierSpec
+from trainer.checkpoint import Classifier, load_checkpoint
+from trainer.gpt2 import SHAPES as MODELS
 
 MICROSOFT = "com.microsoft"
 SHAPES = ((16, 768), (16, 3072), (512, 768), (512, 3072))
@@ -237,23 +261,263 @@ def attention(batch: int, length: int, heads: int = 12, size: int = 64) -> dict[
     }
 
 
-def main() -> None:
-    """Time everything, print the tables, write the figures."""
-    result: dict[str, dict[str, dict[str, int]]] = {}
-    result["elementwise, tokens x width"] = {f"{r} x {w}": compare(ideas(r, w)) for r, w in SHAPES}
+class NBitsGraph(FusedGraph, Int8Graph):
+    """Weights of few bits with one scale a block of them, in onnxruntime's MatMulNBits; tables as int8."""
+
+    bits = 4
+    block = 32
+    level = 4
+    """What activations become in the product: 4 is int8 with one scale a block of a row, 1 stays float32."""
+
+    def linear(self, x: str, weight: Array, bias: Array, name: str) -> str:
+        """``x @ weight + bias``."""
+        half = 1 << self.bits - 1
+        block = min(self.block, weight.shape[0])
+        blocks = weight.T.reshape(weight.shape[1], -1, block)
+        extreme = np.take_along_axis(blocks, np.abs(blocks).argmax(2)[..., None], 2)
+        # of 4 bits the lowest value, -8, is used as well
+        scale = extreme / -half if self.bits == 4 else np.abs(extreme) / (half - 1)
+        scale = np.where(scale == 0, SMALLEST, scale).astype(np.float32)
+        values = (np.clip(np.rint(blocks / scale), -half, half - 1) + half).astype(np.uint8)
+        if self.bits == 4:
+            values = values[..., ::2] | values[..., 1::2] << 4
+        constants = [
+            self.constant(f"{name}.weight", values, np.uint8),
+            self.constant(f"{name}.scale", scale[..., 0]),
+            "",
+            "",
+            self.constant(f"{name}.bias", bias),
+        ]
+        sizes = {"K": weight.shape[0], "N": weight.shape[1], "bits": self.bits, "block_size": block}
+        return self.node("MatMulNBits", [x, *constants], name, domain=MICROSOFT, accuracy_level=self.level, **sizes)
+
+
+def n_bits(bits: int, block: int, level: int = 4) -> type[NBitsGraph]:
+    """A form of `NBitsGraph`."""
+    return type("NBits", (NBitsGraph,), {"bits": bits, "block": block, "level": level})
+
+
+class HalfGraph(FusedGraph):
+    """Weights of 16 bits, which onnxruntime turns into float32 when it loads them: it has no such product on x86."""
+
+    def linear(self, x: str, weight: Array, bias: Array, name: str) -> str:
+        """``x @ weight + bias``."""
+        half = self.constant(f"{name}.half", weight, np.float16)
+        matrix = self.node("Cast", [half], f"{name}.weight", to=TensorProto.FLOAT)
+        return self.node("Gemm", [x, matrix, self.constant(f"{name}.bias", bias)], name)
+
+
+class ConstantStepGraph(FusedInt8Graph):
+    """int8 with Div, Mul and QuantizeLinear with a constant, in place of QuantizeLinear with a scale a row."""
+
+    quantize = Int8Graph.quantize
+
+
+class BiasedGraph(FusedInt8Graph):
+    """int8 that adds the biases of keys and values, which can be had for nothing."""
+
+    attention = Gpt2Graph.attention
+
+
+class PlainGraph(ConstantStepGraph, BiasedGraph):
+    """Both."""
+
+
+FORMS: dict[str, type[Gpt2Graph]] = {
+    "float32": FusedGraph,
+    "float16 weights": HalfGraph,
+    "int8, as --precision int8 --target onnxruntime": FusedInt8Graph,
+    "int8, Mul and QuantizeLinear with a constant": ConstantStepGraph,
+    "int8, biases of keys and values added": BiasedGraph,
+    "int8, both": PlainGraph,
+    "8 bits in blocks of 32": n_bits(8, 32),
+    "8 bits in blocks of 128": n_bits(8, 128),
+    "4 bits in blocks of 32": n_bits(4, 32),
+    "4 bits in blocks of 128": n_bits(4, 128),
+    "4 bits in blocks of 32, float32 activations": n_bits(4, 32, level=1),
+}
+SAME_LOGITS = (FusedGraph, ConstantStepGraph, BiasedGraph, PlainGraph)
+"""Forms whose logits tell nothing new: what others are compared with, or the same as int8 but for rounding."""
+SMOOTHED_BY = (0.3, 0.5, 0.7)
+OPSET = 23
+GRAPH_ROUNDS = 3
+PROFILE_RUNS = 60
+
+Table = dict[str, dict[str, Any]]
+"""Figures by column and row."""
+
+
+def graph_of(form: type[Gpt2Graph], model: Classifier, weights: Weights | None = None) -> ModelProto:
+    """A checkpoint in one form."""
+    return form(model.config, weights or release(model), OPSET).build(model.spec)
+
+
+def random_model() -> Classifier:
+    """124M as it is before training."""
+    model = Classifier(MODELS["gpt2"], ClassifierSpec())
+    model.initialize(0)
+    return model.eval()
+
+
+def graphs() -> dict[str, Table]:
+    """Size, memory and time of every form."""
+    program = str(Path(__file__).with_name("export_speed.py"))
+    with tempfile.TemporaryDirectory() as scratch:
+        files = {name: Path(scratch, f"{index}.onnx") for index, name in enumerate(FORMS)}
+        model = random_model()
+        for name, path in files.items():
+            write_model(graph_of(FORMS[name], model), path)
+        request = {name: {"runner": "onnxruntime", "path": str(path)} for name, path in files.items()}
+        turns = [{name: ask(program, request[name]) for name in files} for _ in range(GRAPH_ROUNDS)]
+        table: Table = {"file, MB": {name: round(path.stat().st_size / 1e6) for name, path in files.items()}}
+    for key in turns[0][next(iter(files))]:
+        unit = "session, MB" if key == "resident_mb" else f"{key}, ms"
+        table[unit] = {name: round(statistics.median(turn[name][key] for turn in turns), 1) for name in files}
+    return {"whole graphs, 124M": table}
+
+
+def profile() -> dict[str, Table]:
+    """Time by kind of operator, for one message of 16 tokens."""
+    ids = np.random.default_rng(0).integers(0, 50257, (1, 16))
+    feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    model = random_model()
+    table: Table = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, form in {"float32": FusedGraph, "int8": FusedInt8Graph}.items():
+            options = ort.SessionOptions()
+            options.intra_op_num_threads = 2
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(scratch, name))
+            data = graph_of(form, model).SerializeToString()
+            opened = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            for _ in range(PROFILE_RUNS):
+                opened.run(None, feeds)
+            events = json.loads(Path(opened.end_profiling()).read_text())
+            nodes = [event for event in events if event["name"].endswith("_kernel_time")]
+            times: dict[str, dict[str, list[int]]] = {}
+            for event in nodes:
+                times.setdefault(event["args"]["op_name"], {}).setdefault(event["name"], []).append(event["dur"])
+            medians = {kind: sum(map(statistics.median, by.values())) for kind, by in times.items()}
+            table[f"{name}, µs"] = dict(sorted(medians.items(), key=lambda pair: -pair[1]))
+            table[f"{name}, nodes"] = {kind: len(by) for kind, by in times.items()}
+    kinds = dict.fromkeys(kind for column in table.values() for kind in column)
+    filled = {title: {kind: column.get(kind, 0) for kind in kinds} for title, column in table.items()}
+    return {"where the time goes, 124M, 1 x 16": filled}
+
+
+def logits(checkpoint: Path) -> dict[str, Table]:
+    """How far every form's logits are from those in float32."""
+    texts, _ = collection()
+    trained, untrained = load_checkpoint(checkpoint), random_model()
+    title = f"logits, trained ({trained.spec.base_model}), {len(texts):,} messages"
+    return {
+        title: moved(trained, texts, SMOOTHED_BY),
+        "logits, 124M of random weights, 32 messages": moved(untrained, texts[:32]),
+    }
+
+
+def moved(model: Classifier, texts: Sequence[str], shares: Iterable[float] = ()) -> Table:
+    """The same for one model, with int8 after smoothing by some shares added."""
+    rows = [verify.row_of(text, model.spec) for text in texts]
+    table: Table = {
+        key: {} for key in ("largest change", "mean change", "verdicts unchanged, %", "alone and in a batch")
+    }
+    expected = verify.logits_of(session_of(graph_of(FusedGraph, model)), rows)
+    smooth = {f"int8, smoothed by {share}": smoothed(model, rows[:500], share) for share in shares}
+    for name, graph in [
+        *((name, graph_of(form, model)) for name, form in FORMS.items() if form not in SAME_LOGITS),
+        *((name, graph_of(FusedInt8Graph, model, weights)) for name, weights in smooth.items()),
+    ]:
+        run = session_of(graph)
+        found = verify.logits_of(run, rows)
+        same = np.mean(verify.verdicts(found, model.spec) == verify.verdicts(expected, model.spec))
+        variance = verify.variance_over_batches(run, model.config, model.spec.context_length, rows[:8])
+        values = (np.abs(found - expected).max(), np.abs(found - expected).mean(), 100 * same, variance)
+        for column, value in zip(table.values(), values, strict=True):
+            column[name] = float(f"{value:.4g}")
+    return table
+
+
+def session_of(graph: ModelProto) -> verify.Model:
+    """A graph ready to run."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 2
+    options.log_severity_level = 3
+    opened = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return verify.session_model(opened)
+
+
+def smoothed(model: Classifier, rows: Iterable[Row], share: float) -> Weights:
+    """Weights with the activations' outlier channels divided in the norms and multiplied in the layers that follow.
+
+    As Xiao et al. 2023, "SmoothQuant": by ``max|x| ** share / max|w| ** (1 - share)`` of each channel.
+    """
+    peaks: dict[str, torch.Tensor] = {}
+
+    def watch(name: str) -> Any:
+        def hook(_: torch.nn.Module, __: object, x: torch.Tensor) -> None:
+            top = x.abs().flatten(0, -2).amax(0)
+            peaks[name] = torch.maximum(top, peaks.get(name, top))
+
+        return model.get_submodule(f"transformer.{name}").register_forward_hook(hook)
+
+    weights = dict(release(model))
+    pairs = {
+        f"h.{layer}.{norm}": f"h.{layer}.{linear}.weight"
+        for layer in range(model.config.n_layer)
+        for norm, linear in (("ln_1", "attn.c_attn"), ("ln_2", "mlp.c_fc"))
+    }
+    hooks = [watch(norm) for norm in pairs]
+    verify.logits_of(verify.torch_model(model), list(rows))
+    for hook in hooks:
+        hook.remove()
+    for norm, linear in pairs.items():
+        weight = weights[linear]
+        factor = peaks[norm].numpy() ** share / np.abs(weight).max(1) ** (1 - share)
+        factor = np.maximum(factor, 1e-5).astype(np.float32)
+        weights[linear] = weight * factor[:, None]
+        for part in ("weight", "bias"):
+            weights[f"{norm}.{part}"] = weights[f"{norm}.{part}"] / factor
+    return weights
+
+
+def operators() -> dict[str, Table]:
+    """Operators timed alone, in microseconds."""
     layers = ((768, 2304), (768, 768), (768, 3072), (3072, 768))
-    result["products, tokens x in x out"] = {
-        f"{rows} x {width} x {out}": compare(products(rows, width, out)) for rows in (16, 512) for width, out in layers
+    works = ((1, 16), (32, 16), (1, 120))
+    return {
+        "elementwise, tokens x width, µs": {f"{r} x {w}": compare(ideas(r, w)) for r, w in SHAPES},
+        "products, tokens x in x out, µs": {
+            f"{rows} x {width} x {out}": compare(products(rows, width, out))
+            for rows in (16, 512)
+            for width, out in layers
+        },
+        "attention, messages x tokens, µs": {f"{b} x {n}": compare(attention(b, n)) for b, n in works},
     }
-    result["attention, messages x tokens"] = {
-        f"{batch} x {length}": compare(attention(batch, length)) for batch, length in ((1, 16), (32, 16), (1, 120))
+
+
+def main() -> None:
+    """Measure what is asked for, print the tables, write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help="operators, profile, graphs, logits; all by default")
+    parser.add_argument("--checkpoint", type=Path, default=Path("artifacts/checkpoint"))
+    arguments = parser.parse_args()
+    measures = {
+        "operators": operators,
+        "profile": profile,
+        "graphs": graphs,
+        "logits": lambda: logits(arguments.checkpoint),
     }
-    for title, columns in result.items():
-        print(f"\n| {title}, µs | {' | '.join(columns)} |\n| --- |{' --- |' * len(columns)}")
-        for name in next(iter(columns.values())):
-            print(f"| {name} | {' | '.join(str(column[name]) for column in columns.values())} |")
-    path = Path(__file__).parent / "results" / "int8_ideas.json"
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path = RESULTS / "int8_ideas.json"
+    result: dict[str, Table] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    for part in arguments.parts or measures:
+        tables = measures[part]()
+        result |= tables
+        path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        for title, columns in tables.items():
+            print(f"\n| {title} | {' | '.join(columns)} |\n| --- |{' --- |' * len(columns)}")
+            for name in next(iter(columns.values())):
+                print(f"| {name} | {' | '.join(f'{column[name]:g}' for column in columns.values())} |")
 
 
 if __name__ == "__main__":

@@ -206,7 +206,7 @@ def curve(result: Json) -> Figure:
         axes.fill_between(sizes, middle - half, middle + half, color=colour(name), alpha=0.12, linewidth=0)
         lines[middle[-1], name] = axes.plot(sizes, middle, "o-", color=colour(name), markersize=4)[0]
     plain(axes.xaxis, sizes)
-    axes.set(xlabel="training messages, 13% of them spam", ylabel="F1 on the test messages, %", ylim=(None, 100))
+    axes.set(xlabel="training messages, 13% of them spam", ylabel="F1 on the test messages, %", ylim=(0, 100))
     order = sorted(lines, reverse=True)
     labels = [f"{name}: {last:.1f}" for last, name in order]
     title = f"F1 with {sizes[-1]:,}"

@@ -1,15 +1,16 @@
 """What each idea for a faster int8 graph gives: operators timed alone, whole graphs timed, and how far logits move.
 
-    python benchmarks/int8_ideas.py [operators] [profile] [graphs] [logits] [--checkpoint artifacts/checkpoint]
+    python benchmarks/int8_ideas.py [operators] [profile] [graphs] [logits] [untrained]
 
-Without a word all four. Two threads. Prints the tables of ``int8_ideas.md`` and puts them into
+Without a word all of them. Two threads. Prints the tables of ``int8_ideas.md`` and puts them into
 ``results/int8_ideas.json``.
 
 - operators: the alternatives take turns, and a figure is the least time of all turns: what an operator costs when
   nothing disturbs it.
 - profile: where a message of 16 tokens spends its time by onnxruntime's own account, which adds to every node.
 - graphs: 124M with random weights, each file in processes of its own, one alive at a time; medians over the rounds.
-- logits: the checkpoint on all messages of the SMS Spam Collection, and 124M with random weights on 32 of them.
+- logits: how far they move for a checkpoint (`--checkpoint`) on all messages of the SMS Spam Collection.
+- untrained: the same for 124M with random weights on 32 of them.
 """
 
 from __future__ import annotations
@@ -408,12 +409,13 @@ def profile() -> dict[str, Table]:
 def logits(checkpoint: Path) -> dict[str, Table]:
     """How far every form's logits are from those in float32."""
     texts, _ = collection()
-    trained, untrained = load_checkpoint(checkpoint), random_model()
-    title = f"logits, trained ({trained.spec.base_model}), {len(texts):,} messages"
-    return {
-        title: moved(trained, texts, SMOOTHED_BY),
-        "logits, 124M of random weights, 32 messages": moved(untrained, texts[:32]),
-    }
+    model = load_checkpoint(checkpoint)
+    return {f"logits, {model.spec.base_model}, trained, {len(texts):,} messages": moved(model, texts, SMOOTHED_BY)}
+
+
+def untrained() -> dict[str, Table]:
+    """The same for 124M of random weights, on few messages."""
+    return {"logits, 124M of random weights, 32 messages": moved(random_model(), collection()[0][:32])}
 
 
 def moved(model: Classifier, texts: Sequence[str], shares: Iterable[float] = ()) -> Table:
@@ -499,7 +501,7 @@ def operators() -> dict[str, Table]:
 def main() -> None:
     """Measure what is asked for, print the tables, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", help="operators, profile, graphs, logits; all by default")
+    parser.add_argument("parts", nargs="*", help="operators, profile, graphs, logits, untrained; all by default")
     parser.add_argument("--checkpoint", type=Path, default=Path("artifacts/checkpoint"))
     arguments = parser.parse_args()
     measures = {
@@ -507,6 +509,7 @@ def main() -> None:
         "profile": profile,
         "graphs": graphs,
         "logits": lambda: logits(arguments.checkpoint),
+        "untrained": untrained,
     }
     path = RESULTS / "int8_ideas.json"
     result: dict[str, Table] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

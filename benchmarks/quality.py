@@ -195,7 +195,8 @@ def fitted(pool: Any, part: str, name: str, splits: int) -> Any:
     jobs = [(part, name, split, size) for size in sizes for split in range(splits)]
     found = dict(zip(jobs, pool.starmap(one, jobs, chunksize=1), strict=True))
     of_size = {str(size): [found[part, name, split, size] for split in range(splits)] for size in sorted(sizes)}
-    print(part, name, {size: f"F1 {np.mean([run['f1'] for run in runs]):.4f}" for size, runs in of_size.items()})
+    means = {size: round(float(np.mean([run["f1"] for run in runs])), 4) for size, runs in of_size.items()}
+    print(part, name, "F1", means, flush=True)
     return of_size if part == "curve" else of_size["0"]
 
 

@@ -1,12 +1,16 @@
 # make demo: train, export and serve a small model on the sample messages, from nothing.
 # make test: lint, types, import directions and tests.
 # make shipped: the model inside the package, made anew.
+# make bench: every benchmark, then the tables and plots of benchmarks/README.md; some hours.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARTIFACTS ?= artifacts
+OPTIMUM ?= $(VENV)-optimum
+BENCH ?= $(ARTIFACTS)/benchmarks
+PEERS = --optimum-python $(OPTIMUM)/bin/python --work $(BENCH)
 
-.PHONY: demo test lint shipped format clean
+.PHONY: demo test lint bench shipped format clean
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12")'
@@ -43,6 +47,33 @@ shipped: $(VENV)/.export
 	$(BIN)/spam-train --config recipes/shipped.toml --device cpu --out $(ARTIFACTS)/shipped
 	$(BIN)/spam-export --checkpoint $(ARTIFACTS)/shipped --out runtime/models/nano.onnx --precision int8
 	cp $(ARTIFACTS)/shipped/README.md runtime/models/README.md
+
+# Optimum needs another version of transformers than the tests.
+$(OPTIMUM)/.installed:
+	$(PYTHON) -m venv $(OPTIMUM)
+	$(OPTIMUM)/bin/python -m pip install --quiet --disable-pip-version-check 'optimum-onnx[onnxruntime]'
+	@touch $@
+
+bench: $(VENV)/.dev $(OPTIMUM)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	rm -rf $(BENCH)
+	$(BIN)/python benchmarks/export_speed.py $(PEERS)
+	$(BIN)/python benchmarks/latency.py $(PEERS) --threads 2
+	$(BIN)/python benchmarks/latency.py $(PEERS) --threads 1 --rounds 2
+	$(BIN)/python benchmarks/runtime_throughput.py $(PEERS) --threads 2
+	$(BIN)/python benchmarks/runtime_throughput.py $(PEERS) --threads 1
+	$(BIN)/python benchmarks/scaling.py --full
+	$(BIN)/python benchmarks/footprint.py --optimum-python $(OPTIMUM)/bin/python
+	$(BIN)/python benchmarks/runtime_footprint.py --large $(BENCH)/onnxruntime-int8-17.onnx
+	$(BIN)/python benchmarks/runtime_soak.py
+	$(BIN)/python benchmarks/train_speed.py --only fp32 bf16 longest book all products
+	$(BIN)/python benchmarks/train_memory.py
+	$(BIN)/python benchmarks/nano_accuracy.py
+	$(BIN)/python benchmarks/quality.py --part natural balanced --splits 10
+	$(BIN)/python benchmarks/quality.py --part curve --splits 5
+	$(BIN)/python benchmarks/invariance.py $(PEERS)
+	$(BIN)/python benchmarks/int8_ideas.py
+	$(BIN)/python benchmarks/report.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -99,6 +99,8 @@ def contests(arguments: argparse.Namespace, scratch: Path) -> dict[str, Callable
         files = make_files(work, "gpt2", arguments.optimum_python)
         ours = str(files["onnxruntime-int8-17"][1])
         found["ours 124M int8"] = lambda: in_a_process("ours", ours, str(data))
+        exact = str(files["onnxruntime-fp32-17"][1])
+        found["ours 124M fp32"] = lambda: in_a_process("ours", exact, str(data))
         found["PyTorch eager, padded to 120"] = lambda: in_a_process("torch", str(data))
         if arguments.optimum_python:
             tokenizer = str(write_tokenizer(scratch / "tokenizer.json"))
@@ -202,6 +204,7 @@ def summary(rounds: list[dict[str, float]], arguments: argparse.Namespace) -> di
     pairs = [
         ("ours 124M int8", "Optimum int8, batches of 32"),
         ("ours 124M int8", "PyTorch eager, padded to 120"),
+        ("ours 124M fp32", "PyTorch eager, padded to 120"),
         ("ours small", "TF-IDF and linear SVM"),
     ]
     ratios = {}

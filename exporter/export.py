@@ -137,7 +137,7 @@ def export(checkpoint: Path, out: Path, options: Options, verify_data: Path | No
     judge = verify.measure(verify.torch_model(model), config, spec, messages)
     weights = release(model)
     del model
-    with written_beside(out) as scratch, written_beside(report_path(out)) as report_scratch:
+    with written_beside(report_path(out)) as report_scratch, written_beside(out) as scratch:
         log.info("building the graph")
         operators = write_graph(config, weights, spec, options, scratch)
         del weights

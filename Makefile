@@ -66,6 +66,7 @@ bench: $(VENV)/.dev $(OPTIMUM)/.installed
 	$(BIN)/python benchmarks/footprint.py --optimum-python $(OPTIMUM)/bin/python
 	$(BIN)/python benchmarks/runtime_footprint.py --large $(BENCH)/onnxruntime-int8-17.onnx
 	$(BIN)/python benchmarks/runtime_soak.py
+	$(BIN)/python benchmarks/runtime_fuzz.py all
 	$(BIN)/python benchmarks/train_speed.py --only fp32 bf16 longest book all products
 	$(BIN)/python benchmarks/train_memory.py
 	$(BIN)/python benchmarks/nano_accuracy.py

@@ -308,6 +308,12 @@ def soak(result: Json) -> str:
     return grid(["soak", "memory or answers"], rows)
 
 
+def fuzz(result: Json) -> str:
+    """Coverage-guided fuzzing: what ran without a crash, a hang, or an exception that is not documented."""
+    rows = [[target, f"{of['runs']:,}", str(of["seconds"])] for target, of in result["targets"].items()]
+    return grid(["fuzzed", "runs, none a finding", "seconds"], rows)
+
+
 # --- training -------------------------------------------------------------------------------------------------------
 
 RUNS = {
@@ -599,6 +605,7 @@ TABLES = {
     "footprint": Table(f"footprint.py {OTHER}", footprint),
     "runtime_footprint": Table("runtime_footprint.py --large 124M_INT8.onnx", runtime_footprint),
     "runtime_soak": Table("runtime_soak.py", soak),
+    "runtime_fuzz": Table("runtime_fuzz.py all", fuzz),
     "train_speed": Table("train_speed.py", training),
     "train_memory": Table("train_memory.py", training_memory),
     "nano_accuracy": Table("nano_accuracy.py", accuracy),

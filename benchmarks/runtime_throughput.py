@@ -134,9 +134,7 @@ def child(kind: str, *arguments: str) -> float:
     if kind == "ours":
         from runtime import SpamClassifier
 
-        classify: Callable[[Sequence[str]], object] = SpamClassifier(
-            arguments[0] or None, threads=len(os.sched_getaffinity(0))
-        ).predict
+        classify: Callable[[Sequence[str]], object] = SpamClassifier(arguments[0] or None).predict
     elif kind == "torch":
         classify, texts = eager(), texts[::TORCH_EVERY]
     else:

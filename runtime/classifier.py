@@ -21,7 +21,7 @@ import onnxruntime as ort
 
 from runtime.batching import Row, batches, pad, windows
 from runtime.errors import ModelError
-from runtime.model_file import OrtError, Provider, open_model, shipped_model
+from runtime.model_file import OrtError, Provider, is_small, open_model, shipped_model
 from runtime.spec import END_OF_TEXT
 from runtime.tokenizer import encode
 
@@ -29,9 +29,9 @@ Item = TypeVar("Item")
 Floats = npt.NDArray[np.float32]
 Long = Literal["cut", "windows"]
 
-MAX_BATCH_TOKENS = 256
-"""Default cap of a batch, ``rows × longest row``: memory is bounded by it, whatever the messages are. On a CPU larger
-batches are no faster, and longer messages go alone, which keeps attention's square small."""
+MAX_BATCH_TOKENS, MAX_BATCH_TOKENS_SMALL = 256, 1024
+"""Default cap of a batch, ``rows × longest row``: memory is bounded by it, whatever the messages are. A large model
+fills the CPU with few tokens; a small one is faster with more, and they take little. Longer messages go alone."""
 
 WINDOW_MESSAGES = 1024
 WINDOW_CHARACTERS = 1 << 20
@@ -77,7 +77,7 @@ class SpamClassifier:
         model: str | os.PathLike[str] | None = None,
         *,
         threads: int | None = None,
-        max_batch_tokens: int = MAX_BATCH_TOKENS,
+        max_batch_tokens: int | None = None,
         long: Long = "cut",
         threshold: float | None = None,
         session_options: Mapping[str, str | int | bool] | None = None,
@@ -88,8 +88,9 @@ class SpamClassifier:
         Args:
             model: Path of the .onnx file; None for the model shipped in the package.
             threads: Threads for one computation; by default the CPUs that this process may really use (affinity and
-                control group quota).
-            max_batch_tokens: Largest ``rows × longest row`` of a batch; more takes more memory.
+                control group quota), or 1 where the model's files are smaller than 32 MiB, which is faster there.
+            max_batch_tokens: Largest ``rows × longest row`` of a batch; more takes more memory. By default 256, or
+                1,024 for such a small model.
             long: What to do with messages beyond the context: ``cut`` them and say so in `Verdict.truncated`, or score
                 ``windows`` that overlap by half and report the one with the highest spam score.
             threshold: Spam probability from which a message is spam; by default the one in the file.
@@ -101,11 +102,13 @@ class SpamClassifier:
             ModelError: The file cannot be served, or a provider is not there.
             ValueError: An argument out of its range.
         """
-        if max_batch_tokens < 1:
+        if max_batch_tokens is not None and max_batch_tokens < 1:
             raise ValueError(f"max_batch_tokens must be at least 1, not {max_batch_tokens}")
         if long not in ("cut", "windows"):
             raise ValueError(f"long must be 'cut' or 'windows', not {long!r}")
         self.path = shipped_model() if model is None else Path(model).absolute()
+        if max_batch_tokens is None:
+            max_batch_tokens = MAX_BATCH_TOKENS_SMALL if is_small(self.path) else MAX_BATCH_TOKENS
         self._max_batch_tokens = max_batch_tokens
         self._long = long
         self._settings: dict[str, Any] = {

@@ -71,11 +71,17 @@ def infer(
         ),
     ] = "cut",
     threads: Annotated[
-        int | None, typer.Option(help="Threads. By default the CPUs that this process may use.", min=1)
+        int | None,
+        typer.Option(help="Threads. By default the CPUs that this process may use; 1 for a small model.", min=1),
     ] = None,
     max_batch_tokens: Annotated[
-        int, typer.Option(help="Largest batch in tokens, padding included: more takes more memory.", min=1)
-    ] = 256,
+        int | None,
+        typer.Option(
+            help="Largest batch in tokens, padding included: more takes more memory. By default 256; 1024 for a small "
+            "model.",
+            min=1,
+        ),
+    ] = None,
     provider: Annotated[
         list[str] | None,
         typer.Option(help="onnxruntime execution provider, as OpenVINOExecutionProvider; may be repeated."),

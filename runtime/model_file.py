@@ -20,6 +20,9 @@ from runtime.spec import PREFIX, ClassifierSpec
 SHIPPED = Path(__file__).parent / "models" / "nano.onnx"
 """The model inside the package."""
 
+SMALL_MODEL = 32 << 20
+"""Bytes of weights below which a model is small: sharing its work among threads costs more than it saves."""
+
 Provider = str | tuple[str, Mapping[str, Any]]
 """Name of an onnxruntime execution provider, or a name with its options."""
 
@@ -51,6 +54,12 @@ def shipped_model() -> Path:
     if not SHIPPED.is_file():
         raise ModelError(f"this install ships no model: give one, as spam-export writes it ({SHIPPED.name} is missing)")
     return SHIPPED
+
+
+def is_small(path: Path) -> bool:
+    """Whether a model's files, weights kept as external data included, are smaller than `SMALL_MODEL`."""
+    files = (path, path.with_name(f"{path.name}.data"))
+    return sum(file.stat().st_size for file in files if file.is_file()) < SMALL_MODEL
 
 
 def find_model(folder: Path = Path()) -> Path:
@@ -98,7 +107,9 @@ def open_model(
             not part of the installed onnxruntime. One line that says which.
         ValueError: A session option that onnxruntime does not know.
     """
-    options = _session_options(usable_cpus() if threads is None else threads, session_options or {})
+    if threads is None:
+        threads = 1 if is_small(path) else usable_cpus()
+    options = _session_options(threads, session_options or {})
     chosen = list(providers) if providers is not None else ["CPUExecutionProvider"]
     names = [provider if isinstance(provider, str) else provider[0] for provider in chosen]
     for name in names:

@@ -2,6 +2,7 @@ import asyncio
 import multiprocessing
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime import SpamClassifier, Verdict
+from runtime.model_file import is_small
 from runtime.spec import ClassifierSpec
 from runtime.tokenizer import encode
 from tests.runtime.toy_model import CONTEXT, expected_logits, write_toy_model
@@ -355,3 +357,15 @@ def test_public_names_are_there_and_others_are_not() -> None:
         assert getattr(runtime, name).__doc__
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         runtime.nothing  # noqa: B018
+
+
+def test_a_small_model_has_one_thread_and_larger_batches(model: Path, tmp_path: Path) -> None:
+    assert is_small(model)
+    large = tmp_path / "toy.onnx"
+    shutil.copy(model, large)
+    with (tmp_path / "toy.onnx.data").open("wb") as data:  # weights may lie beside
+        data.truncate(40 << 20)
+    assert not is_small(large)
+    assert SpamClassifier(model)._max_batch_tokens == 4 * SpamClassifier(large)._max_batch_tokens == 1024
+    session = SpamClassifier(model)._session
+    assert session is not None and session.get_session_options().intra_op_num_threads == 1

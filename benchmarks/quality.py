@@ -57,12 +57,10 @@ def tfidf(model: Callable[[int], Any]) -> Fit:
     """Words and pairs of words, and 2 to 5 characters within words, before a linear model."""
 
     def fit(texts: Sequence[str], labels: Sequence[int], seed: int) -> Judge:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.pipeline import make_pipeline, make_union
+        from runtime_throughput import words_and_characters
+        from sklearn.pipeline import make_pipeline
 
-        words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-        characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
-        pipeline = make_pipeline(make_union(words, characters), model(seed)).fit(texts, labels)
+        pipeline = make_pipeline(words_and_characters(), model(seed)).fit(texts, labels)
         if not hasattr(pipeline, "predict_proba"):
             return Judge(pipeline.decision_function, 0.0, probabilities=False)
         return Judge(lambda others: pipeline.predict_proba(others)[:, 1])

@@ -22,7 +22,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from machine import machine, sms_path, write_result
+from machine import collection, machine, write_result
 
 SPAM_INFER = [sys.executable, "-c", "from runtime.cli import main; main()"]
 SETTINGS: Mapping[str, Mapping[str, object]] = {
@@ -119,7 +119,7 @@ def peaks(model: str) -> dict[str, float]:
 
 def memory(large: Path) -> dict[str, object]:
     """Memory with the large file, and how many times the file that is."""
-    texts = [line.split("\t", 1)[1] for line in sms_path().read_text(encoding="utf-8").split("\n")[:200]]
+    texts = collection()[0][:200]
     size = large.stat().st_size / 1e6
     found: dict[str, object] = {"file_mb": round(size, 1)}
     for name, options in SETTINGS.items():

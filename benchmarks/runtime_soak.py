@@ -16,7 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from machine import machine, sms_path, write_result
+from machine import collection, machine, write_result
 
 from runtime import SpamClassifier
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--each", type=int, default=10_000)
     arguments = parser.parse_args()
-    texts = [line.split("\t", 1)[1] for line in sms_path().read_text(encoding="utf-8").split("\n")[:-1]]
+    texts, _ = collection()
     result = {
         "lines": lines(arguments.model, texts, arguments.lines),
         "calls": calls(SpamClassifier(arguments.model, threads=1), texts, arguments.calls),

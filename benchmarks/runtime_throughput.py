@@ -17,15 +17,16 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from export_speed import make_files
-from machine import machine, sms_path, write_result
+from machine import collection, machine, write_result
+from processes import bind, output_of
 
 BATCH = 32
 PADDED = 120
@@ -75,7 +76,7 @@ def main() -> None:
     if arguments.child:
         print(json.dumps(child(*arguments.child)))
         return
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
+    bind(arguments.threads)
     with tempfile.TemporaryDirectory() as scratch:
         contestants = contests(arguments, Path(scratch))
         rounds: list[dict[str, float]] = []
@@ -89,7 +90,7 @@ def main() -> None:
 
 def contests(arguments: argparse.Namespace, scratch: Path) -> dict[str, Callable[[], float]]:
     """What runs, by name: each call gives messages a second."""
-    texts = [line.split("\t", 1)[1] for line in sms_path().read_text(encoding="utf-8").split("\n")[:-1]]
+    texts, _ = collection()
     data = scratch / "texts.json"
     every = scratch / "all.json"
     data.write_text(json.dumps(texts[:: arguments.stride]))
@@ -120,13 +121,6 @@ def contests(arguments: argparse.Namespace, scratch: Path) -> dict[str, Callable
 def in_a_process(*arguments: str) -> float:
     """`child` in a new process."""
     return float(output_of([sys.executable, __file__, "--child", *arguments]))
-
-
-def output_of(command: Sequence[str]) -> str:
-    """Last line that a command prints."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "ORT_DISABLE_TELEMETRY": "1"}
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-    return done.stdout.splitlines()[-1]
 
 
 def child(kind: str, *arguments: str) -> float:
@@ -172,14 +166,21 @@ def eager() -> Callable[[Sequence[str]], object]:
 
 def svm(texts: Sequence[str]) -> Callable[[Sequence[str]], object]:
     """Words and characters, as people set it up; fitted on the collection."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.pipeline import make_pipeline, make_union
+    from sklearn.pipeline import make_pipeline
     from sklearn.svm import LinearSVC
+
+    labels = ["spam" if label else "ham" for label in collection()[1]]
+    return make_pipeline(words_and_characters(), LinearSVC()).fit(texts, labels).predict
+
+
+def words_and_characters() -> Any:
+    """TF-IDF of words and pairs of words, and of 2 to 5 characters within words."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_union
 
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
-    labels = [line.split("\t", 1)[0] for line in sms_path().read_text(encoding="utf-8").split("\n")[:-1]]
-    return make_pipeline(make_union(words, characters), LinearSVC()).fit(texts, labels).predict
+    return make_union(words, characters)
 
 
 def write_tokenizer(path: Path) -> Path:

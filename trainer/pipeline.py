@@ -214,6 +214,7 @@ def with_teachers(
         base_model="nano",
     )
     remixed = remix(train, recipe.distill, recipe.seed)
+    threads = torch.get_num_threads()  # the teachers take one, and a larger student wants its own back
     judges = []
     for number in range(1, TEACHERS + 1):
         name = f"teacher {number}"
@@ -228,6 +229,7 @@ def with_teachers(
         log.info("%s of %d is trained", name, TEACHERS)
         logits = classify_tokens(model, tokenize(remixed, nano), accelerator.device)
         judges.append((logits[:, 1] - logits[:, 0]).double().numpy())
+    torch.set_num_threads(threads)
     targets = torch.from_numpy(taught(train, judges, linear_judge(train)(remixed)))
     labels = targets.argmax(1).tolist()
     return Messages((*train.texts, *remixed), tuple(labels)), targets

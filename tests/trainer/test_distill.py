@@ -46,6 +46,22 @@ def test_teachers_come_first_and_the_same_seed_gives_the_same_student(
     assert weights.keys() == other.keys() and weights["transformer.wte.weight"].shape == (50257, 64)
 
 
+def test_teachers_leave_the_threads_of_a_larger_student_alone(
+    messages: Messages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "TEACHERS", 1)
+    recipe = make_recipe(model="nano", epochs=1, distill=10)
+    torch.set_num_threads(2)
+    try:
+        pipeline.with_teachers(
+            recipe, ClassifierSpec(base_model="nano"), messages.take(range(60)), messages.take(range(20)),
+            Accelerator(cpu=True), lambda *_: None,
+        )  # fmt: skip
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_more_messages_are_learned_from_and_not_measured_on(messages: Messages, tmp_path: Path) -> None:
     data, also, other = tmp_path / "data.tsv", tmp_path / "also.tsv", tmp_path / "other.tsv"
     write_split(data, messages, ("ham", "spam"))

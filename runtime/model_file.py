@@ -120,13 +120,13 @@ def open_model(
             )
     _check_file(path)
     try:
-        session = ort.InferenceSession(str(path), options, providers=chosen)
+        session = ort.InferenceSession(str(path), options, providers=chosen, enable_fallback=0)
         spec = ClassifierSpec.from_props(session.get_modelmeta().custom_metadata_map)
         _check_graph(session, spec)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     except UnicodeDecodeError as error:
-        raise ModelError(f"{path}: its metadata is not UTF-8: {error}") from error
+        raise ModelError(f"{path}: text in it is not UTF-8: {error}") from error
     except OrtError as error:
         raise ModelError(f"{path}: {_reason(error)}") from error
     for name in names:

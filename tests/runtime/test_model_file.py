@@ -98,7 +98,11 @@ BROKEN: dict[str, tuple[Callable[[Path], Path], str]] = {
     "metadata nested": (lambda d: written(d / "m", with_prop("labels", "[" * 100_000)), "not usable|not JSON"),
     "metadata not UTF-8": (
         lambda d: (d / "m").write_bytes(toy_model().SerializeToString().replace(b'"ham"', b'"h\xffm"')) and d / "m",
-        "its metadata is not UTF-8",
+        "text in it is not UTF-8",
+    ),
+    "operator not UTF-8": (
+        lambda d: (d / "m").write_bytes(toy_model().SerializeToString().replace(b"Gather", b"G\xffther", 1)) and d / "m",
+        "text in it is not UTF-8",
     ),
     "an endless context": (
         lambda d: written(d / "m", with_prop("context_length", "1e400")),

@@ -25,7 +25,7 @@ TEACHERS = 3
 """Small GPT-2s among the teachers."""
 TEACHER: dict[str, Any] = {"batch_size": 32, "augment": 0.5}
 """What they are trained with besides nano's defaults. Only the student sees disguises, and copes with them better."""
-LINEAR_SHARE = 0.6
+LINEAR_SHARE = 0.3
 """Weight of the linear model in the mean."""
 LOG_ODDS = 4.0
 """Log-odds of a message at a distance of 1 from the linear model's boundary, where its margin ends."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 TOKENS_AT_ONCE = 4096
 """Tokens in a batch where nothing is learned, so that only speed and memory depend on it."""
+MARGIN = 0.2
+"""Weight in the loss of how far the log-odds are from a teacher's: beyond certain, the cross-entropy hardly tells."""
 
 Report = Callable[[str, int, int, dict[str, float]], None]
 """Told the phase, how much of it is done, of how much, and the latest figures."""
@@ -82,8 +84,9 @@ def epoch_groups(recipe: Recipe, epoch: int, lengths: Sequence[int]) -> list[lis
     With ``order="length"`` messages of about one length (within a fifth or so) go together, the groups in random order.
     """
     count, size = len(lengths), recipe.batch_size * recipe.accumulate
-    order = epoch_order(recipe.seed, epoch, count)
-    if recipe.order == "length":
+    if recipe.order == "random":
+        order = epoch_order(recipe.seed, epoch, count)
+    else:
         draw = np.random.default_rng([recipe.seed, epoch])
         order = np.argsort(np.log(lengths) + draw.uniform(-0.2, 0.2, count), kind="stable").tolist()
     groups = [order[at : at + size] for at in range(0, count, size)]
@@ -236,6 +239,7 @@ class FineTuning:
         self.model = model.to(accelerator.device)
         self.tokens = train.tokens.followed_by(validation.tokens)
         self.labels = torch.tensor(train.labels + validation.labels)
+        self.taught = train.targets is not None
         self.targets = self.labels if train.targets is None else train.targets
         self.count = len(train.labels)
         self.weights = torch.ones(model.config.n_labels)
@@ -356,6 +360,9 @@ class FineTuning:
                 losses = F.cross_entropy(
                     logits, goal, weights, reduction="none", label_smoothing=recipe.label_smoothing
                 )
+                if self.taught:
+                    told = torch.logit(goal[:, 1], eps=1e-6)
+                    losses = losses + MARGIN * F.smooth_l1_loss(logits[:, 1] - logits[:, 0], told, reduction="none")
                 loss = losses.sum() * (counts / whole)
                 accelerator.backward(loss * shares)  # since the processes' gradients are averaged
             totals += torch.stack([loss.detach(), (logits.argmax(1) == expected).sum() * counts])

@@ -9,10 +9,12 @@ table is left.
 
 from __future__ import annotations
 
+import math
 import unicodedata
 import zlib
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +29,10 @@ BUCKETS = 1 << 14
 """Vectors that spelling features are hashed to."""
 SPREAD = 0.2
 """Standard deviation of those vectors at the start."""
+WAVES = 8
+"""Pairs of channels that begin with the position."""
+LOOK_BACK = 2
+"""Heads of the first block that begin by attending 1, 2, ... tokens back."""
 
 LEET = str.maketrans("0134578@$!|", "oieastbasil")
 LOOK_ALIKES = str.maketrans(
@@ -130,12 +136,46 @@ class SpelledEmbedding(nn.Module):
 def add_spelling(model: GPT2Classifier, known: Iterable[int], seed: int) -> None:
     """Let a model with random weights learn its token embeddings from spelling, in place.
 
-    Positions begin ten times closer to zero, so that those beyond the longest training message add next to nothing.
+    Positions begin ten times closer to zero, so that those beyond the longest training message add next to nothing,
+    and some heads begin by looking back (see `look_back`).
     """
     config = model.config
     generator = torch.Generator().manual_seed(seed)
     model.transformer.wte = SpelledEmbedding(config.vocab_size, config.n_embd, known, generator)  # type: ignore[assignment]
     model.transformer.wpe.weight.data /= 10
+    look_back(model)
+
+
+@torch.no_grad()
+def look_back(model: GPT2Classifier) -> None:
+    """Let head number h of the first block, of the first `LOOK_BACK`, begin by attending h + 1 tokens back, in place.
+
+    From random weights a model is long in finding out where the token before is. Here the first channels hold the
+    position as waves (Vaswani et al. 2017, section 3.5), which the spelling leaves to them, and those heads begin with
+    the rotation that takes each wave h + 1 tokens back. All of it is trained.
+    """
+    config = model.config
+    size, width = config.n_embd // config.n_head, config.n_embd
+    waves = min(WAVES, size // 2)
+    speed = math.pi / 2 / 2 ** (4 * torch.arange(waves) / (WAVES - 1))
+    angle = torch.arange(config.n_positions)[:, None] * speed
+    spelled = model.transformer.wte
+    assert isinstance(spelled, SpelledEmbedding)
+    spelled.spelling[:, : 2 * waves] = 0
+    model.transformer.wpe.weight[:, : 2 * waves] = SPREAD * torch.cat([angle.cos(), angle.sin()], 1)
+    first: Any = model.transformer.h[0]
+    for head in range(min(LOOK_BACK, config.n_head)):
+        query, key = (first.attn.c_attn.weight[:, at + head * size :][:, :size] for at in (0, width))
+        query.mul_(0.2)
+        key.mul_(0.2)
+        for wave in range(waves):
+            cosine, sine, turn = wave, waves + wave, float(speed[wave]) * (head + 1)
+            query[cosine, 2 * wave] += 2 * math.cos(turn)
+            query[sine, 2 * wave] += 2 * math.sin(turn)
+            query[cosine, 2 * wave + 1] -= 2 * math.sin(turn)
+            query[sine, 2 * wave + 1] += 2 * math.cos(turn)
+            key[cosine, 2 * wave] += 1
+            key[sine, 2 * wave + 1] += 1
 
 
 @torch.no_grad()

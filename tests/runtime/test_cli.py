@@ -214,6 +214,7 @@ def test_interrupting_ends_it_quietly(model: Path) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background ignores it
     ) as command:
         assert command.stdin is not None
         assert command.stdout is not None

@@ -150,6 +150,7 @@ def test_ctrl_c_leaves_no_checkpoint_but_a_run_to_resume(tmp_path: Path) -> None
         [BIN / "spam-train", *QUICK, "--epochs", "500", "--out", tmp_path / "checkpoint"],
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background ignores it
     )
     assert process.stderr is not None
     for line in process.stderr:

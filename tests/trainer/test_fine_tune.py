@@ -248,3 +248,12 @@ def test_messages_of_like_length_come_together_in_another_order_every_epoch() ->
     assert first != second
     means = [np.mean([lengths[i] for i in group]) for group in first]
     assert means != sorted(means)
+
+
+def test_a_student_comes_to_its_teachers_log_odds() -> None:
+    """Also where both are certain, which the cross-entropy alone hardly tells apart."""
+    odds = torch.tensor([-9.0, -6.0, -3.0, 0.0, 3.0, 6.0, 9.0])
+    data = replace(labelled(7), targets=torch.stack([torch.sigmoid(-odds), torch.sigmoid(odds)], 1))
+    recipe = replace(RECIPE, trainable="all", epochs=200, batch_size=7, learning_rate=5e-3, schedule="linear")
+    logits = fine_tune(model(), data, labelled(4), recipe, accelerator=Accelerator(cpu=True)).train_logits
+    torch.testing.assert_close(logits[:, 1] - logits[:, 0], odds, atol=0.5, rtol=0)

@@ -60,7 +60,7 @@ bench: $(VENV)/.dev $(OPTIMUM)/.installed
 	$(BIN)/python benchmarks/export_speed.py $(PEERS)
 	$(BIN)/python benchmarks/latency.py $(PEERS) --threads 2
 	$(BIN)/python benchmarks/latency.py $(PEERS) --threads 1 --rounds 2
-	$(BIN)/python benchmarks/runtime_throughput.py $(PEERS) --threads 2 --rounds 5
+	$(BIN)/python benchmarks/runtime_throughput.py $(PEERS) --threads 2
 	$(BIN)/python benchmarks/runtime_throughput.py $(PEERS) --threads 1
 	$(BIN)/python benchmarks/scaling.py --full
 	$(BIN)/python benchmarks/footprint.py --optimum-python $(OPTIMUM)/bin/python

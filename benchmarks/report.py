@@ -599,7 +599,7 @@ OTHER = "--optimum-python OTHER/bin/python"
 TABLES = {
     "latency_2": Table(f"latency.py {OTHER} --threads 2", latency),
     "latency_1": Table(f"latency.py {OTHER} --threads 1 --rounds 2", latency),
-    "runtime_throughput_2": Table(f"runtime_throughput.py {OTHER} --threads 2 --rounds 5", throughput),
+    "runtime_throughput_2": Table(f"runtime_throughput.py {OTHER} --threads 2", throughput),
     "runtime_throughput_1": Table(f"runtime_throughput.py {OTHER} --threads 1", throughput),
     "scaling": Table("scaling.py", scaling),
     "footprint": Table(f"footprint.py {OTHER}", footprint),

@@ -1,6 +1,6 @@
 """From text to labels, messages a second: the runtime beside what a user would pick instead.
 
-    python benchmarks/runtime_throughput.py --optimum-python OTHER/bin/python [--stride 4] [--rounds 3] [--threads 2]
+    python benchmarks/runtime_throughput.py --optimum-python OTHER/bin/python [--stride 4] [--rounds 5] [--threads 2]
 
 OTHER is an environment of its own with `pip install optimum-onnx[onnxruntime]`. The messages are every STRIDE-th of the
 SMS Spam Collection, in file order. 124M (random weights, speed does not depend on them): the files of `spam-export
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--optimum-python", type=Path)
     parser.add_argument("--work", type=Path, help="where files are kept and found again; by default nowhere")
     parser.add_argument("--stride", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model", type=Path, help="the small model; by default the shipped one")
     parser.add_argument("--only", choices=("124m", "small"))

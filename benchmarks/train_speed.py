@@ -204,7 +204,7 @@ def products(splits: Splits) -> dict[str, Any]:
         model = GPT2Classifier(SHAPES[name])
         model.initialize(SEED)
         if recipe.spelling:
-            add_spelling(model, train.tokens.ids.tolist(), SEED)
+            add_spelling(model, train.tokens.ids, SEED)
         threads = torch.get_num_threads()
         torch.set_num_threads(1 if name == "nano" else threads)
         with profile(activities=[ProfilerActivity.CPU]) as profiler:

@@ -239,7 +239,6 @@ class FineTuning:
         self.model = model.to(accelerator.device)
         self.tokens = train.tokens.followed_by(validation.tokens)
         self.labels = torch.tensor(train.labels + validation.labels)
-        self.taught = train.targets is not None
         self.targets = self.labels if train.targets is None else train.targets
         self.count = len(train.labels)
         self.weights = torch.ones(model.config.n_labels)
@@ -360,7 +359,7 @@ class FineTuning:
                 losses = F.cross_entropy(
                     logits, goal, weights, reduction="none", label_smoothing=recipe.label_smoothing
                 )
-                if self.taught:
+                if self.train.targets is not None:
                     told = torch.logit(goal[:, 1], eps=1e-6)
                     losses = losses + MARGIN * F.smooth_l1_loss(logits[:, 1] - logits[:, 0], told, reduction="none")
                 loss = losses.sum() * (counts / whole)

@@ -170,7 +170,7 @@ def learn(
         torch.manual_seed(recipe.seed)
         add_adapters(model, recipe.lora_rank, recipe.lora_alpha)
     if recipe.spelling:
-        add_spelling(model, np.unique(tokens.ids).tolist(), recipe.seed)
+        add_spelling(model, tokens.ids, recipe.seed)
 
     def seen(epoch: int) -> Tokens:
         new = epoch_texts(lesson.texts, epoch, share=recipe.augment, disguise=recipe.disguise, seed=recipe.seed)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from runtime.tokenizer import token_bytes
@@ -101,9 +101,9 @@ def spelled(ids: Iterable[int]) -> list[int]:
 class SpelledEmbedding(nn.Module):
     """A table of embeddings (tokens, width) as the sum of spelling vectors and, for known tokens, one of their own."""
 
-    def __init__(self, vocab_size: int, width: int, known: Iterable[int], generator: torch.Generator) -> None:
+    def __init__(self, vocab_size: int, width: int, known: ArrayLike, generator: torch.Generator) -> None:
         super().__init__()
-        known = sorted(set(known))
+        known = np.unique(known)
         self.spelling = nn.Parameter(torch.randn(BUCKETS, width, generator=generator) * SPREAD)
         self.own = nn.Parameter(torch.zeros(len(known) + 1, width))  # row 0 stands for all other tokens and stays zero
         self.own_row = np.zeros(vocab_size, dtype=np.int64)
@@ -133,7 +133,7 @@ class SpelledEmbedding(nn.Module):
         return self.rows(tokens)[torch.from_numpy(inverse).to(ids.device)]
 
 
-def add_spelling(model: GPT2Classifier, known: Iterable[int], seed: int) -> None:
+def add_spelling(model: GPT2Classifier, known: ArrayLike, seed: int) -> None:
     """Let a model with random weights learn its token embeddings from spelling, in place.
 
     Positions begin ten times closer to zero, so that those beyond the longest training message add next to nothing,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from trainer.augment import INVISIBLE, disguised, epoch_texts
 from trainer.data import Messages
-from trainer.distill import LINEAR_SHARE, remix, taught
+from trainer.distill import remix, taught
 from trainer.spelling import fold
 
 TEXTS = ["Call 0900 123 456 now and win a prize", "see you at noon", "ok", "Ünïcode 日本語 🎉"]
@@ -79,5 +79,5 @@ def test_what_is_taught_follows_the_teachers_and_known_labels_stay() -> None:
     targets = taught(Messages(("a", "b"), (1, 0)), [np.array([4.0, -9.0])] * 2, np.array([-1.0, -9.0]))
     assert targets.shape == (4, 2) and np.allclose(targets.sum(1), 1)
     assert targets[0, 1] > 0.9 > 0.1 > targets[1, 1]
-    assert np.isclose(targets[2, 1], 1 / (1 + np.exp(LINEAR_SHARE - (1 - LINEAR_SHARE) * 4)))
+    assert np.isclose(targets[2, 1], 1 / (1 + np.exp(-(0.7 * 4 - 0.3))))
     assert targets[3, 1] < 0.001

@@ -11,7 +11,7 @@ def test_some_heads_begin_by_attending_to_their_own_distance() -> None:
     model = GPT2Classifier(SHAPES["nano"])
     model.initialize(1)
     ids = torch.randint(0, 50257, (60,), generator=torch.Generator().manual_seed(1))
-    add_spelling(model, ids.tolist(), 1)
+    add_spelling(model, ids.numpy(), 1)
     t = model.transformer
     x = t.h[0].ln_1(t.wte(ids) + t.wpe.weight[: len(ids)])
     q, k, _ = t.h[0].attn.c_attn(x).view(len(ids), 3, 4, 16).unbind(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -337,6 +338,12 @@ def write_checkpoint(
     threshold = recipe.threshold
     if recipe.target_fpr:
         threshold = threshold_for(choose, recipe.target_fpr)
+        if len(choose) * recipe.target_fpr < 1:
+            log.warning(
+                "--target-fpr %g: with only %d ham to choose from the threshold is above all of it, and may miss much "
+                "spam; it takes %d",
+                recipe.target_fpr, len(choose), math.ceil(1 / recipe.target_fpr),
+            )  # fmt: skip
         unused = rest
     exact, near = repeats(splits.test, splits.train), repeats(splits.test, splits.train, folded)
     uncalibrated = judge(splits.test, logits.test, 1.0)

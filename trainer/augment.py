@@ -56,13 +56,13 @@ def mistyped(text: str, share: float, draw: random.Random) -> str:
     return "".join(typed)
 
 
-def altered(text: str, disguise: float, draw: random.Random) -> str:
+def altered(text: str, draw: random.Random, disguise: float) -> str:
     """A message with words left out, digits drawn anew, its case changed, typing errors, a disguise: each by chance.
 
     Args:
         text: the message.
-        disguise: probability of a disguise.
         draw: where chance comes from.
+        disguise: probability of a disguise.
     """
     if draw.random() < 0.3:
         lost = draw.uniform(0, 0.4)
@@ -84,11 +84,13 @@ def altered(text: str, disguise: float, draw: random.Random) -> str:
     return text
 
 
-def epoch_texts(texts: Sequence[str], epoch: int, *, share: float, disguise: float, seed: int) -> list[str]:
-    """What one epoch sees of messages: a share of them altered. Depends on the arguments alone.
+def epoch_texts(
+    texts: Sequence[str], epoch: int, *, share: float, change: Callable[[str, random.Random], str], seed: int
+) -> list[str]:
+    """What one epoch sees of messages: a share of them changed. Depends on the arguments alone.
 
     A message of which nothing would be left stays as it is.
     """
     draw = random.Random(f"{seed} {epoch}")
-    seen = (altered(text, disguise, draw) if draw.random() < share else text for text in texts)
+    seen = (change(text, draw) if draw.random() < share else text for text in texts)
     return [new if new.strip() else text for new, text in zip(seen, texts, strict=True)]

@@ -1,6 +1,6 @@
 """Several teachers taught to one model: more messages than there are, judged by models that err in different ways.
 
-The teachers are small GPT-2s from different random weights and a linear model on n-grams; their mean judgement of
+The teachers are small GPT-2s from different random weights and a Bayesian model of n-grams; their mean judgement of
 messages remixed from the training messages is what the student learns, beside the training messages (Hinton et al.
 2015, "Distilling the Knowledge in a Neural Network"; Bucila et al. 2006, "Model Compression", for the made-up data).
 """
@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.tokenizer import encode
 from trainer.data import Messages
 
 LogOdds = NDArray[np.float64]
@@ -25,10 +24,10 @@ TEACHERS = 3
 """Small GPT-2s among the teachers."""
 TEACHER: dict[str, Any] = {"batch_size": 32, "augment": 0.5}
 """What they are trained with besides nano's defaults. Only the student sees disguises, and copes with them better."""
-LINEAR_SHARE = 0.3
-"""Weight of the linear model in the mean."""
-LOG_ODDS = 4.0
-"""Log-odds of a message at a distance of 1 from the linear model's boundary, where its margin ends."""
+BAYES_SHARE = 0.4
+"""Weight of the Bayesian model in the mean."""
+CERTAINTY = 8.0
+"""Largest log-odds of the Bayesian model, whose own know no bounds."""
 CERTAIN = 0.985
 """What the student is told of the label of a training message."""
 SPAM_SHARE = 0.3
@@ -37,10 +36,11 @@ LONGEST = 400
 """Characters of a remixed message."""
 
 
-def remix(messages: Messages, count: int, seed: int) -> list[str]:
+def remix(messages: Messages, count: int, seed: int, epoch: int = 0) -> list[str]:
     """New messages from pieces of others: runs of words joined, walks from message to message over shared words, and
-    messages with words lost and words of others put in."""
-    draw = random.Random(seed)
+    messages with words lost and words of others put in. Other ones in every epoch: a student that meets the same ones
+    again learns them by heart."""
+    draw = random.Random(f"remix {seed} {epoch}")
     words = [re.findall(r"\S+\s*", text) for text in messages.texts]
     by_label = [[i for i, label in enumerate(messages.labels) if label == which] for which in (0, 1)]
     following: dict[str, list[tuple[int, int]]] = {}
@@ -82,44 +82,34 @@ def remix(messages: Messages, count: int, seed: int) -> list[str]:
     return [one() for _ in range(count)]
 
 
-def digits_folded(text: str) -> str:
-    """A text in lower case with every digit a 0."""
-    return re.sub(r"\d", "0", text.lower())
+def bayes_judge(messages: Messages) -> Callable[[Sequence[str]], LogOdds]:
+    """A logistic regression on character n-grams, each counted for as much as its presence alone tells: Wang & Manning
+    2012, "Baselines and Bigrams". It errs in other ways than the small models, and hardly ever calls ham spam."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    vectorizer = CountVectorizer(analyzer="char_wb", ngram_range=(1, 5), binary=True, dtype=np.float64)
+    found, labels = vectorizer.fit_transform(messages.texts), np.array(messages.labels)
+    spam, ham = (1 + found[labels == label].sum(axis=0) for label in (1, 0))
+    told = np.log(spam / spam.sum() / (ham / ham.sum()))
+    regression = LogisticRegression(C=0.1, max_iter=1000).fit(found.multiply(told).tocsr(), labels)
+
+    def judge(texts: Sequence[str]) -> LogOdds:
+        log_odds = regression.decision_function(vectorizer.transform(texts).multiply(told).tocsr())
+        return np.clip(log_odds, -CERTAINTY, CERTAINTY)
+
+    return judge
 
 
-def outline(text: str) -> str:
-    """A text with every word an a and every digit a 0: how it is laid out."""
-    return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d", "0", text))
-
-
-def linear_judge(messages: Messages) -> Callable[[Sequence[str]], LogOdds]:
-    """A linear support-vector machine on n-grams of words, characters, outlines and of what tokens are spelled with."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.pipeline import make_pipeline, make_union
-    from sklearn.svm import LinearSVC
-
-    from trainer.spelling import spelled
-
-    views = make_union(
-        TfidfVectorizer(ngram_range=(1, 2)),
-        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5)),
-        TfidfVectorizer(ngram_range=(1, 2), preprocessor=digits_folded),
-        TfidfVectorizer(analyzer="char", ngram_range=(1, 5), preprocessor=outline, lowercase=False, sublinear_tf=True),
-        TfidfVectorizer(analyzer=lambda text: spelled(encode(text)[0]), sublinear_tf=True),
-    )
-    machine = make_pipeline(views, LinearSVC(C=3, random_state=0)).fit(messages.texts, messages.labels)
-    return lambda texts: LOG_ODDS * machine.decision_function(texts)
-
-
-def taught(messages: Messages, judged: Sequence[LogOdds], linear: LogOdds) -> NDArray[np.float32]:
-    """What the student is to say: probabilities (messages + remixed, 2) of ham and spam.
+def taught(labels: Sequence[int], judged: Sequence[LogOdds], bayes: LogOdds) -> NDArray[np.float32]:
+    """What the student is to say: probabilities (labels + remixed, 2) of ham and spam.
 
     Args:
-        messages: those whose labels are known.
+        labels: of the messages where they are known.
         judged: what each of the small models says of the remixed ones.
-        linear: what the linear one says of them.
+        bayes: what the Bayesian one says of them.
     """
-    log_odds = LINEAR_SHARE * linear + (1 - LINEAR_SHARE) * np.mean(judged, axis=0)
-    known = np.where(np.array(messages.labels) == 1, CERTAIN, 1 - CERTAIN)
+    log_odds = BAYES_SHARE * bayes + (1 - BAYES_SHARE) * np.mean(judged, axis=0)
+    known = np.where(np.array(labels) == 1, CERTAIN, 1 - CERTAIN)
     spam = np.concatenate([known, 1 / (1 + np.exp(-log_odds))])
     return np.stack([1 - spam, spam], axis=1).astype(np.float32)

@@ -46,8 +46,10 @@ class Labelled:
     labels: tuple[int, ...]
     targets: Tensor | None = None
     """Probabilities of the labels, float32 (messages, labels), learned in their place; None: the labels are certain."""
-    seen: Callable[[int], Tokens] | None = None
-    """What an epoch, from 0, sees in place of ``tokens``; None: the same in every epoch."""
+    lesson: Callable[[int], Labelled] | None = None
+    """What an epoch, from 0, learns in place of this; None: the same in every epoch."""
+    lesson_size: int = 0
+    """Messages in each lesson; 0: as many as here."""
 
 
 @dataclass(frozen=True)
@@ -238,9 +240,9 @@ class FineTuning:
         torch.manual_seed(recipe.seed)
         self.model = model.to(accelerator.device)
         self.tokens = train.tokens.followed_by(validation.tokens)
-        self.labels = torch.tensor(train.labels + validation.labels)
-        self.targets = self.labels if train.targets is None else train.targets
+        self._take(train)
         self.count = len(train.labels)
+        self.learned = train.lesson_size or self.count
         self.weights = torch.ones(model.config.n_labels)
         if recipe.balance == "weights":
             self.weights = class_weights(train.labels, model.config.n_labels)
@@ -260,7 +262,7 @@ class FineTuning:
         self.mean = (
             {name: one.detach().clone() for name, one in self.trained_parameters().items()} if recipe.average else {}
         )
-        self.steps = math.ceil(self.count / (recipe.batch_size * recipe.accumulate)) * recipe.epochs
+        self.steps = math.ceil(self.learned / (recipe.batch_size * recipe.accumulate)) * recipe.epochs
 
     def run(self, cache_bytes: int, state: RunState | None, report: Report) -> Outcome:
         """Train; see `fine_tune`."""
@@ -282,6 +284,11 @@ class FineTuning:
         self.model.requires_grad_(False)
         self.history.seconds += time.monotonic() - began
         return Outcome(self.history, logits[: self.count], logits[self.count :])
+
+    def _take(self, lesson: Labelled) -> None:
+        """Learn this from now on."""
+        self.lesson, self.labels = lesson, torch.tensor(lesson.labels)
+        self.targets = self.labels if lesson.targets is None else lesson.targets
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """All of what is trained, parted by whether it decays."""
@@ -321,9 +328,10 @@ class FineTuning:
         history = self.history.steps
         self.trained.learning(True)
         self.source.left_out = self.recipe.token_dropout
-        if self.train.seen:
-            self.source.show(self.train.seen(epoch).followed_by(self.validation.tokens))
-        groups = epoch_groups(self.recipe, epoch, self.source.lengths[: self.count])
+        if self.train.lesson:
+            self._take(self.train.lesson(epoch))
+            self.source.show(self.lesson.tokens)
+        groups = epoch_groups(self.recipe, epoch, self.source.lengths[: self.learned])
         for group in groups[len(history) - epoch * len(groups) :]:
             rate = learning_rate(self.recipe, len(history), self.steps)
             loss, right = self._step(group, rate)
@@ -359,7 +367,7 @@ class FineTuning:
                 losses = F.cross_entropy(
                     logits, goal, weights, reduction="none", label_smoothing=recipe.label_smoothing
                 )
-                if self.train.targets is not None:
+                if self.lesson.targets is not None:
                     told = torch.logit(goal[:, 1], eps=1e-6)
                     losses = losses + MARGIN * F.smooth_l1_loss(logits[:, 1] - logits[:, 0], told, reduction="none")
                 loss = losses.sum() * (counts / whole)
@@ -388,7 +396,7 @@ class FineTuning:
         current = self._copies()
         self._put(self.mean)
         logits = predict(self.trained, self.source, range(self.count, len(self.tokens)))
-        expected = self.labels[self.count :]
+        expected = torch.tensor(self.validation.labels)
         measured = {
             "examples": self.history.steps[-1]["examples"],
             "loss": F.cross_entropy(logits, expected).item(),
@@ -434,7 +442,8 @@ def fine_tune(
     tuning = FineTuning(model, train, validation, recipe, accelerator)
     run_state = None
     if state:
-        identity = {"recipe": asdict(recipe), "tokens": tuning.tokens.fingerprint(), "labels": tuning.labels.tolist()}
+        labels = [*train.labels, *validation.labels]
+        identity = {"recipe": asdict(recipe), "tokens": tuning.tokens.fingerprint(), "labels": labels}
         run_state = RunState(state, {**identity, "processes": accelerator.num_processes}, resume=resume)
     try:
         return tuning.run(cache_bytes, run_state, report)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,11 @@ from torch import Tensor
 
 from runtime.files import check_writable, written_beside
 from runtime.spec import ClassifierSpec
-from trainer.augment import epoch_texts
+from trainer.augment import altered, disguised, epoch_texts
 from trainer.checkpoint import CONFIG_FILE, Classifier, read_config, save_model
 from trainer.data import (
     Messages,
     Splits,
-    Tokens,
     download_sms,
     folded,
     read_messages,
@@ -31,7 +31,7 @@ from trainer.data import (
     tokenize,
     write_split,
 )
-from trainer.distill import TEACHER, TEACHERS, linear_judge, remix, taught
+from trainer.distill import TEACHER, TEACHERS, bayes_judge, remix, taught
 from trainer.errors import TrainerError
 from trainer.evaluate import (
     Judged,
@@ -159,10 +159,8 @@ def learn(
     config = replace(SHAPES[recipe.model], dropout=recipe.dropout)
     if accelerator.device.type == "cpu" and config.n_embd <= 128:
         torch.set_num_threads(1)  # steps this small take longer when they are shared among threads
-    lesson, targets = train, None
-    if recipe.distill:
-        lesson, targets = with_teachers(recipe, spec, train, validation, accelerator, report)
-    tokens = tokenize(lesson.texts, spec)
+    teach = teachers(recipe, spec, train, validation, accelerator, report) if recipe.distill else None
+    tokens = tokenize(train.texts, spec)
     model = Classifier(config, spec)
     model.load_state_dict(starting_model(recipe.model, recipe.weights, recipe.seed, config).state_dict())
     if recipe.trainable == "lora":
@@ -173,13 +171,21 @@ def learn(
     if recipe.spelling:
         add_spelling(model, tokens.ids, recipe.seed)
 
-    def seen(epoch: int) -> Tokens:
-        new = epoch_texts(lesson.texts, epoch, share=recipe.augment, disguise=recipe.disguise, seed=recipe.seed)
-        return tokenize(new, spec)
+    def lesson(epoch: int) -> Labelled:
+        change = partial(altered, disguise=recipe.disguise)
+        texts = epoch_texts(train.texts, epoch, share=recipe.augment, change=change, seed=recipe.seed)
+        if not teach:
+            return Labelled(tokenize(texts, spec), train.labels)
+        remixed, targets = teach(epoch)
+        # a judgement is of the words as they stood: these are disguised and not altered otherwise
+        disguises = recipe.augment * recipe.disguise
+        texts += epoch_texts(remixed, epoch, share=disguises, change=disguised, seed=recipe.seed)
+        return Labelled(tokenize(texts, spec), tuple(targets.argmax(1).tolist()), targets)
 
+    changing = lesson if teach or recipe.augment else None
     outcome = fine_tune(
         model,
-        Labelled(tokens, lesson.labels, targets, seen if recipe.augment else None),
+        Labelled(tokens, train.labels, lesson=changing, lesson_size=len(train) + recipe.distill),
         Labelled(tokenize(validation.texts, spec), validation.labels),
         recipe,
         accelerator=accelerator,
@@ -194,18 +200,23 @@ def learn(
         merge_adapters(model)
     if recipe.spelling:
         merge_spelling(model)
-    return model, replace(outcome, train_logits=outcome.train_logits[: len(train)])
+    return model, outcome
 
 
-def with_teachers(
+def teachers(
     recipe: Recipe,
     spec: ClassifierSpec,
     train: Messages,
     validation: Messages,
     accelerator: Accelerator,
     report: Report,
-) -> tuple[Messages, Tensor]:
-    """The training messages and then remixed ones, and the probabilities of their labels, float32 (messages, 2)."""
+) -> Callable[[int], tuple[list[str], Tensor]]:
+    """Train the teachers.
+
+    Returns:
+        For an epoch its remixed messages, and what is to be said of the training messages and then of these:
+        probabilities of the labels, float32 (messages, 2).
+    """
     nano = replace(
         spec,
         padding="batch",
@@ -214,9 +225,8 @@ def with_teachers(
         context_length=SHAPES["nano"].n_positions,
         base_model="nano",
     )
-    remixed = remix(train, recipe.distill, recipe.seed)
     threads = torch.get_num_threads()  # the teachers take one, and a larger student wants its own back
-    judges = []
+    models = []
     for number in range(1, TEACHERS + 1):
         name = f"teacher {number}"
 
@@ -228,12 +238,19 @@ def with_teachers(
         teacher = make_recipe(model="nano", balance=recipe.balance, seed=seed, **TEACHER)
         model, _ = learn(teacher, nano, train, validation, accelerator=accelerator, report=told)
         log.info("%s of %d is trained", name, TEACHERS)
-        logits = classify_tokens(model, tokenize(remixed, nano), accelerator.device)
-        judges.append((logits[:, 1] - logits[:, 0]).double().numpy())
+        models.append(model)
     torch.set_num_threads(threads)
-    targets = torch.from_numpy(taught(train, judges, linear_judge(train)(remixed)))
-    labels = targets.argmax(1).tolist()
-    return Messages((*train.texts, *remixed), tuple(labels)), targets
+    bayes = bayes_judge(train)
+
+    def teach(epoch: int) -> tuple[list[str], Tensor]:
+        remixed = remix(train, recipe.distill, recipe.seed, epoch)
+        tokens = tokenize(remixed, nano)
+        logits = [classify_tokens(model, tokens, accelerator.device).double().numpy() for model in models]
+        targets = taught(train.labels, [one[:, 1] - one[:, 0] for one in logits], bayes(remixed))
+        report("judging", epoch + 1, recipe.epochs, {})
+        return remixed, torch.from_numpy(targets)
+
+    return teach
 
 
 def check_out(out: Path) -> None:

@@ -89,7 +89,9 @@ class Recipe:
         "characters, words spaced out, digits for letters.",
     )
     distill: int = setting(
-        0, "Messages remixed from the training messages, judged by several small models and learned too; 0: none."
+        0,
+        "Messages remixed from the training messages in every epoch, judged by several small models and learned too; "
+        "0: none.",
     )
     token_dropout: float = setting(0.0, "Share of a message's tokens left out, drawn anew every epoch.")
     dropout: float = setting(0.0, "Share of features zeroed in training, in the parts that are trained.")
@@ -150,7 +152,7 @@ class Recipe:
             raise TrainerError("there are no pretrained weights for nano: use --weights random or a path")
         if self.spelling and (self.weights != "random" or self.trainable != "all"):
             raise TrainerError("--spelling makes embeddings anew: it needs --weights random and --trainable all")
-        for name in ("token_dropout", "augment"):
+        for name in ("token_dropout", "augment", "distill"):
             if getattr(self, name) and self.trainable in ("head", "last-block"):
                 raise TrainerError(
                     f"{flag(name)} changes the messages every epoch, and with --trainable {self.trainable} what the "

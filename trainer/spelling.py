@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import unicodedata
 import zlib
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -91,11 +90,6 @@ def features(token: bytes) -> list[str]:
 def hashed_features() -> tuple[NDArray[np.int64], ...]:
     """For each token the buckets of its features."""
     return tuple(np.array([zlib.crc32(name.encode()) % BUCKETS for name in features(token)]) for token in token_bytes())
-
-
-def spelled(ids: Iterable[int]) -> list[int]:
-    """The buckets of all features of a message's tokens."""
-    return [bucket for token in ids for bucket in hashed_features()[token].tolist()]
 
 
 class SpelledEmbedding(nn.Module):

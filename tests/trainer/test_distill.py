@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -10,6 +11,7 @@ from accelerate import Accelerator
 from runtime.spec import ClassifierSpec
 from trainer import pipeline
 from trainer.data import Messages, read_messages, write_split
+from trainer.distill import CERTAINTY, bayes_judge
 from trainer.errors import TrainerError
 from trainer.pipeline import learn, train_classifier
 from trainer.recipe import make_recipe
@@ -38,7 +40,7 @@ def test_teachers_come_first_and_the_same_seed_gives_the_same_student(
     phases: list[str] = []
     weights, logits = student(messages, phases)
     assert len(logits) == len(messages)  # the remixed messages are not among those that are measured
-    assert list(dict.fromkeys(phases)) == ["teacher 1", "training", "validation"]
+    assert list(dict.fromkeys(phases)) == ["teacher 1", "judging", "training", "validation"]
     again, _ = student(messages, [])
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     other, _ = student(messages, [], seed=5)
@@ -53,7 +55,7 @@ def test_teachers_leave_the_threads_of_a_larger_student_alone(
     recipe = make_recipe(model="nano", epochs=1, distill=10)
     torch.set_num_threads(2)
     try:
-        pipeline.with_teachers(
+        pipeline.teachers(
             recipe, ClassifierSpec(base_model="nano"), messages.take(range(60)), messages.take(range(20)),
             Accelerator(cpu=True), lambda *_: None,
         )  # fmt: skip
@@ -76,3 +78,24 @@ def test_more_messages_are_learned_from_and_not_measured_on(messages: Messages, 
     assert both["test"]["exact_repeats"] == 0
     with pytest.raises(TrainerError, match="has the labels good, spam, not ham, spam"):
         train_classifier(replace(recipe, also=str(other)), tmp_path / "no", device="cpu")
+
+
+def test_the_bayesian_teacher_tells_spam_from_ham_and_is_never_surer_than_its_bound() -> None:
+    messages = read_messages(SAMPLE)[0]
+    learned, others = messages.take(range(0, len(messages), 2)), messages.take(range(1, len(messages), 2))
+    log_odds = bayes_judge(learned)([*others.texts, "", "win a prize now " * 1000])
+    assert ((log_odds[:-2] > 0) == np.array(others.labels)).mean() > 0.85
+    assert np.abs(log_odds).max() <= CERTAINTY
+
+
+def test_every_epoch_of_a_student_has_messages_of_its_own_judged_as_they_stand(
+    messages: Messages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "TEACHERS", 1)
+    teach = pipeline.teachers(
+        make_recipe(model="nano", epochs=1, distill=40), ClassifierSpec(base_model="nano"), messages,
+        messages.take(range(20)), Accelerator(cpu=True), lambda *_: None,
+    )  # fmt: skip
+    (first, targets), (again, same), (second, _) = teach(0), teach(0), teach(1)
+    assert first == again != second and torch.equal(targets, same)
+    assert targets.shape == (len(messages) + 40, 2) and not set(second) >= set(first)

@@ -52,6 +52,7 @@ def test_a_written_recipe_reads_back_the_same(tmp_path: Path) -> None:
         ({"learning_rate": -1.0}, "--learning-rate -1.0 is out of range"),
         ({"model": "nano", "weights": "pretrained"}, "no pretrained weights for nano"),
         ({"weights": "random", "trainable": "lora"}, "--trainable lora adapts trained weights"),
+        ({"trainable": "last-block", "distill": 100}, "--distill changes the messages every epoch"),
         ({"target_fpr": 1.5}, "--target-fpr 1.5 is out of range"),
     ],
 )

@@ -37,7 +37,7 @@ def run(state: Path, recipe: Any = ALL, *, resume: bool, kill_at: int | None = N
     trained = model(DROPPING)
     train = labelled(26)
     if recipe.augment:
-        train = replace(train, seen=lambda epoch: altered(26, epoch))
+        train = replace(train, lesson=lambda epoch: replace(labelled(30), tokens=altered(30, epoch)), lesson_size=30)
     data = train, labelled(10)
     fine_tune(trained, *data, recipe, accelerator=Accelerator(cpu=True), state=state, resume=resume, report=report)
     return trained

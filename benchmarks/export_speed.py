@@ -263,10 +263,10 @@ def summary(
     pairs = [
         (theirs, ours)
         for theirs, ours in itertools.product(sizes, sizes)
-        if ours.startswith(("portable", "onnxruntime"))
+        if ours.startswith(("portable", "onnxruntime", DYNAMIC))
         and (
             theirs.startswith("openvino")
-            or (theirs == DYNAMIC and "int8" in ours)
+            or (theirs == DYNAMIC != ours and "int8" in ours)
             or floor_of(theirs) == f"optimum {'int8' if 'int8' in ours else 'fp32'}"
         )
     ]

@@ -457,8 +457,10 @@ def cell(value: float | Mapping[str, float]) -> str:
 
 
 def like_with_like(pair: str) -> bool:
-    """Whether both have one precision, or the peer chooses its own; ours with the oldest opset."""
+    """Whether both have one precision, or the peer chooses its own; ours with the oldest opset, or the bound."""
     theirs, ours = pair.split(" / ")
+    if ours == "dynamic-int8":
+        return theirs == "optimum-int8"
     return ours.endswith("-17") and (theirs.startswith("openvino") or ("int8" in theirs) == ("int8" in ours))
 
 

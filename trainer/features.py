@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import BinaryIO, cast
 
@@ -43,7 +43,9 @@ class FeatureCache:
         width: features a token has.
         compute: makes the features of messages, float32 (tokens, width) end to end.
         memory: budget in bytes; what does not fit goes to disk.
-        disk: budget in bytes of a temporary file, which has no name and so is gone with the process, however it ends.
+        disk: budget in bytes of a temporary file, which has no name and so is gone with the process, however it ends;
+            by default what is free.
+        sharing: processes that do the same and share what is free.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class FeatureCache:
         compute: Callable[[Sequence[int]], Tensor],
         memory: int,
         disk: int | None = None,
+        sharing: int = 1,
     ) -> None:
         self.ends, self.width, self.compute = ends, width, compute
         self.lengths: list[int] = np.diff(ends, prepend=0).tolist()
@@ -63,7 +66,7 @@ class FeatureCache:
         self.offset = first_on_disk // row
         self.rows = torch.empty(self.offset, width)
         wanted = int(sizes[-1]) - first_on_disk if len(sizes) else 0
-        free = shutil.disk_usage(tempfile.gettempdir()).free - DISK_RESERVE
+        free = (shutil.disk_usage(tempfile.gettempdir()).free - DISK_RESERVE) // sharing
         disk = max(0, min(wanted, free if disk is None else min(disk, free)))
         self.kept = int(np.searchsorted(sizes, first_on_disk + disk, side="right"))
         self.file = cast(BinaryIO, tempfile.TemporaryFile()) if self.kept > self.in_memory else None  # noqa: SIM115
@@ -80,11 +83,16 @@ class FeatureCache:
     def _span(self, index: int) -> tuple[int, int]:
         return int(self.ends[index - 1]) if index else 0, int(self.ends[index])
 
-    def fill(self, groups: Sequence[Sequence[int]]) -> Iterator[int]:
-        """Compute the features of groups of messages; yields how many each time."""
-        for group in groups:
-            features = self.compute(group).cpu().split_with_sizes([self.lengths[index] for index in group])
-            for index, part in zip(group, features, strict=True):
+    def fill(self, groups: Sequence[Sequence[int]], computed: Iterable[Tensor] | None = None) -> Iterator[int]:
+        """Keep the features of groups of messages; yields how many each time.
+
+        Args:
+            groups: places of messages.
+            computed: the features of each group, where others make them as well; by default they are computed here.
+        """
+        for group, features in zip(groups, map(self.compute, groups) if computed is None else computed, strict=True):
+            parts = features.cpu().split_with_sizes([self.lengths[index] for index in group])
+            for index, part in zip(group, parts, strict=True):
                 start, end = self._span(index)
                 if index < self.in_memory:
                     self.rows[start:end] = part

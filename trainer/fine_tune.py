@@ -316,13 +316,29 @@ class FineTuning:
     def _fill(self, cache_bytes: int, report: Report) -> FeatureCache:
         # with only the head trained, a message has the features of one token
         ends = np.arange(1, len(self.tokens) + 1) if self.recipe.trainable == "head" else self.tokens.ends
-        cache = FeatureCache(ends, self.model.config.n_embd, self.source.features, cache_bytes)
-        done = 0
-        for filled in cache.fill(batches_by_length(self.source.lengths, range(cache.kept), TOKENS_AT_ONCE)):
+        shares, device = self.accelerator.num_processes, self.accelerator.device
+        cache = FeatureCache(ends, self.model.config.n_embd, self.source.features, cache_bytes, sharing=shares)
+        # the processes exchange what all of them keep, and the disk may have had less left for one of them
+        cache.kept = int(self.accelerator.gather(torch.tensor([cache.kept], device=device)).min())
+        groups, done = batches_by_length(self.source.lengths, range(cache.kept), TOKENS_AT_ONCE), 0
+        for filled in cache.fill(groups, self._exchanged(cache, groups) if shares > 1 else None):
             done += filled
             report("features", done, cache.kept, {})
         self.source.cache = cache
         return cache
+
+    def _exchanged(self, cache: FeatureCache, groups: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+        """Features of every group, each computed by one of the processes and sent to the others."""
+        from accelerate.utils import broadcast
+
+        shares, rank, device = self.accelerator.num_processes, self.accelerator.process_index, self.accelerator.device
+        for start in range(0, len(groups), shares):
+            turn = groups[start : start + shares]
+            own = cache.compute(turn[rank]) if rank < len(turn) else None
+            for owner, group in enumerate(turn):
+                tokens = sum(cache.lengths[index] for index in group)
+                features = own if owner == rank else torch.empty(tokens, cache.width, device=device)
+                yield broadcast(features, from_process=owner)
 
     def _epoch(self, epoch: int, state: RunState | None, report: Report) -> None:
         history = self.history.steps

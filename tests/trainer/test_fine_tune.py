@@ -1,5 +1,6 @@
 """The training loop: the same curve however it is computed, and honest when it fails."""
 
+import itertools
 import json
 import math
 import os
@@ -180,24 +181,27 @@ def test_the_gpu_being_too_small_says_which_flag_to_lower(monkeypatch: pytest.Mo
 WORKER = """
 import json, sys
 sys.path.insert(0, {root!r})
-from accelerate import Accelerator
-from hypothesis import given
-from hypothesis import strategies as st
 from dataclasses import replace
+from accelerate import Accelerator
+from accelerate.utils import gather_object
 from tests.trainer.test_fine_tune import RECIPE, labelled, model
-from trainer.fine_tune import fine_tune
+from trainer import fine_tune as module
 
+frozen, computed = module.Source.features, []
+module.TOKENS_AT_ONCE = 64
+module.Source.features = lambda source, group: computed.extend(group) or frozen(source, group)
 accelerator = Accelerator(cpu=True)
 trained = model()
 recipe = replace(RECIPE, trainable={trainable!r}, batch_size=8, clip=1.0)
-outcome = fine_tune(trained, labelled(25), labelled(10), recipe, accelerator=accelerator)
+outcome = module.fine_tune(trained, labelled(25), labelled(10), recipe, accelerator=accelerator)
+shares = gather_object([sorted(computed)])
 if accelerator.is_main_process:
-    print(json.dumps([accelerator.num_processes, [step["loss"] for step in outcome.history.steps]]))
+    print(json.dumps([accelerator.num_processes, shares, [step["loss"] for step in outcome.history.steps]]))
 accelerator.end_training()
 """
 
 
-@pytest.mark.parametrize("trainable", ["last-block", "all"])
+@pytest.mark.parametrize("trainable", ["head", "last-block", "all"])
 def test_two_processes_give_the_curve_of_one(tmp_path: Path, trainable: str) -> None:
     (tmp_path / "worker.py").write_text(WORKER.format(root=str(Path(__file__).parents[2]), trainable=trainable))
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
@@ -210,8 +214,11 @@ def test_two_processes_give_the_curve_of_one(tmp_path: Path, trainable: str) -> 
             env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""},
         )
         assert done.returncode == 0, done.stderr[-2000:]
-        count, results[processes] = json.loads(done.stdout)
+        count, shares, results[processes] = json.loads(done.stdout)
         assert count == processes
+        frozen = [] if trainable == "all" else list(range(35))
+        assert sorted(itertools.chain(*shares)) == frozen, "features are computed by one of the processes"
+        assert all(len(share) > len(frozen) / 4 for share in shares if frozen)
     assert results[2] == pytest.approx(results[1], abs=1e-5)
 
 

@@ -6,7 +6,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -157,8 +157,6 @@ def learn(
         The model with its trained weights, and how it went.
     """
     config = replace(SHAPES[recipe.model], dropout=recipe.dropout)
-    if accelerator.device.type == "cpu" and config.n_embd <= 128:
-        torch.set_num_threads(1)  # steps this small take longer when they are shared among threads
     teach = teachers(recipe, spec, train, validation, accelerator, report) if recipe.distill else None
     tokens = tokenize(train.texts, spec)
     model = Classifier(config, spec)
@@ -183,17 +181,18 @@ def learn(
         return Labelled(tokenize(texts, spec), tuple(targets.argmax(1).tolist()), targets)
 
     changing = lesson if teach or recipe.augment else None
-    outcome = fine_tune(
-        model,
-        Labelled(tokens, train.labels, lesson=changing, lesson_size=len(train) + recipe.distill),
-        Labelled(tokenize(validation.texts, spec), validation.labels),
-        recipe,
-        accelerator=accelerator,
-        cache_bytes=cache_bytes,
-        state=state,
-        resume=resume,
-        report=report,
-    )
+    with one_thread() if accelerator.device.type == "cpu" and config.n_embd <= 128 else nullcontext():
+        outcome = fine_tune(
+            model,
+            Labelled(tokens, train.labels, lesson=changing, lesson_size=len(train) + recipe.distill),
+            Labelled(tokenize(validation.texts, spec), validation.labels),
+            recipe,
+            accelerator=accelerator,
+            cache_bytes=cache_bytes,
+            state=state,
+            resume=resume,
+            report=report,
+        )
     if recipe.trainable == "lora":
         from trainer.lora import merge_adapters
 
@@ -201,6 +200,17 @@ def learn(
     if recipe.spelling:
         merge_spelling(model)
     return model, outcome
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """For steps so small that they take longer when they are shared among threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def teachers(
@@ -225,7 +235,6 @@ def teachers(
         context_length=SHAPES["nano"].n_positions,
         base_model="nano",
     )
-    threads = torch.get_num_threads()  # the teachers take one, and a larger student wants its own back
     models = []
     for number in range(1, TEACHERS + 1):
         name = f"teacher {number}"
@@ -239,7 +248,6 @@ def teachers(
         model, _ = learn(teacher, nano, train, validation, accelerator=accelerator, report=told)
         log.info("%s of %d is trained", name, TEACHERS)
         models.append(model)
-    torch.set_num_threads(threads)
     bayes = bayes_judge(train)
 
     def teach(epoch: int) -> tuple[list[str], Tensor]:

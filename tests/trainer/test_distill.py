@@ -48,17 +48,13 @@ def test_teachers_come_first_and_the_same_seed_gives_the_same_student(
     assert weights.keys() == other.keys() and weights["transformer.wte.weight"].shape == (50257, 64)
 
 
-def test_teachers_leave_the_threads_of_a_larger_student_alone(
-    messages: Messages, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pipeline, "TEACHERS", 1)
-    recipe = make_recipe(model="nano", epochs=1, distill=10)
+def test_training_leaves_the_threads_of_others_alone(messages: Messages) -> None:
+    spec, recipe = ClassifierSpec(base_model="nano"), make_recipe(model="nano", epochs=1)
     torch.set_num_threads(2)
     try:
-        pipeline.teachers(
-            recipe, ClassifierSpec(base_model="nano"), messages.take(range(60)), messages.take(range(20)),
-            Accelerator(cpu=True), lambda *_: None,
-        )  # fmt: skip
+        pipeline.learn(
+            recipe, spec, messages.take(range(60)), messages.take(range(20)), accelerator=Accelerator(cpu=True)
+        )
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)

@@ -200,6 +200,15 @@ def products(rows: int, width: int, out: int) -> dict[str, Case]:
             {"x": x.astype(np.float32)},
             {"w": weight.astype(np.float32), "scale": scale},
         ),
+        "product: Conv over the tokens, float32": (
+            [
+                node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
+                node("Conv", ["t", "k", "scale"], ["c"]),
+                node("Transpose", ["c"], ["y"], perm=[0, 2, 3, 1]),
+            ],
+            {"x": x.astype(np.float32)[None, None]},
+            {"k": weight.T.astype(np.float32)[:, :, None, None], "scale": scale},
+        ),
         "product: MatMulInteger, Cast, Mul by column": (
             [
                 node("MatMulInteger", ["x", "w", "zero"], ["i"]),
@@ -262,8 +271,16 @@ def attention(batch: int, length: int, heads: int = 12, size: int = 64) -> dict[
     }
 
 
-class NBitsGraph(FusedGraph, Int8Graph):
+class GemmGraph(Gpt2Graph):
+    """float32 with matrix products instead of convolutions."""
+
+    gelu = FusedGraph.gelu
+
+
+class NBitsGraph(Int8Graph):
     """Weights of few bits with one scale a block of them, in onnxruntime's MatMulNBits; tables as int8."""
+
+    gelu = FusedGraph.gelu
 
     bits = 4
     block = 32
@@ -298,7 +315,7 @@ def n_bits(bits: int, block: int, level: int = 4) -> type[NBitsGraph]:
     return type("NBits", (NBitsGraph,), {"bits": bits, "block": block, "level": level})
 
 
-class HalfGraph(FusedGraph):
+class HalfGraph(GemmGraph):
     """Weights of 16 bits, which onnxruntime turns into float32 when it loads them: it has no such product on x86."""
 
     def linear(self, x: str, weight: Array, bias: Array, name: str) -> str:
@@ -308,37 +325,27 @@ class HalfGraph(FusedGraph):
         return self.node("Gemm", [x, matrix, self.constant(f"{name}.bias", bias)], name)
 
 
-class ConstantStepGraph(FusedInt8Graph):
-    """int8 with Div, Mul and QuantizeLinear with a constant, in place of QuantizeLinear with a scale a row."""
-
-    quantize = Int8Graph.quantize
-
-
-class BiasedGraph(FusedInt8Graph):
-    """int8 that adds the biases of keys and values, which can be had for nothing."""
+class UnmovedGraph(FusedInt8Graph):
+    """int8 that applies the scales and biases of keys and values where they are, though others can take them up."""
 
     attention = Gpt2Graph.attention
 
 
-class PlainGraph(ConstantStepGraph, BiasedGraph):
-    """Both."""
-
-
 FORMS: dict[str, type[Gpt2Graph]] = {
-    "float32": FusedGraph,
+    "float32, as --target onnxruntime": FusedGraph,
+    "float32, matrix products": GemmGraph,
     "float16 weights": HalfGraph,
-    "int8, as --precision int8 --target onnxruntime": FusedInt8Graph,
-    "int8, Mul and QuantizeLinear with a constant": ConstantStepGraph,
-    "int8, biases of keys and values added": BiasedGraph,
-    "int8, both": PlainGraph,
+    "int8, as --target onnxruntime": FusedInt8Graph,
+    "int8, as --target portable": Int8Graph,
+    "int8, scales and biases of keys and values not moved": UnmovedGraph,
     "8 bits in blocks of 32": n_bits(8, 32),
     "8 bits in blocks of 128": n_bits(8, 128),
     "4 bits in blocks of 32": n_bits(4, 32),
     "4 bits in blocks of 128": n_bits(4, 128),
     "4 bits in blocks of 32, float32 activations": n_bits(4, 32, level=1),
 }
-SAME_LOGITS = (FusedGraph, ConstantStepGraph, BiasedGraph, PlainGraph)
-"""Forms whose logits tell nothing new: what others are compared with, or the same as int8 but for rounding."""
+SAME_LOGITS = (FusedGraph, GemmGraph)
+"""Forms whose logits tell nothing new: what others are compared with."""
 SMOOTHED_BY = (0.3, 0.5, 0.7)
 OPSET = 23
 GRAPH_ROUNDS = 3

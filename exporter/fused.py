@@ -1,35 +1,64 @@
-"""The graphs with onnxruntime's own operators where they were found faster than standard ones.
+"""The graphs as onnxruntime runs them fastest, with its own operators where those are faster than standard ones.
 
 Its SkipLayerNormalization and MultiHeadAttention are not: ``benchmarks/int8_ideas.md`` has the figures.
 """
 
 from __future__ import annotations
 
+import numpy as np
 from onnx import TensorProto, helper
 
 from exporter.builder import MICROSOFT
 from exporter.graph import Array, Gpt2Graph
-from exporter.quantize import Int8Graph, levels
+from exporter.quantize import GELU_ZERO, Int8Graph, levels, quantized
 
 
 class FusedGraph(Gpt2Graph):
-    """float32, for onnxruntime alone."""
+    """float32, for onnxruntime alone.
+
+    Linear layers are convolutions of width 1 over the tokens. On x86 onnxruntime reads a convolution's weights once for
+    several tokens and computes meanwhile, where its matrix products of few rows do one after the other.
+    """
+
+    before_rows = (1, 1)  # a picture one pixel high: (1, 1, rows, width), with its channels last
+
+    def linear(self, x: str, weight: Array, bias: Array, name: str) -> str:
+        """``x @ weight + bias``: (rows, in) to (rows, out)."""
+        kernel = self.constant(f"{name}.weight", weight.T[:, :, None, None])
+        # onnxruntime takes these transpositions into the change of layout that its convolutions need anyway
+        self.node("Transpose", [x], f"{name}.in", perm=[0, 3, 1, 2])
+        self.node("Conv", [f"{name}.in", kernel, self.constant(f"{name}.bias", bias)], f"{name}.out")
+        return self.node("Transpose", [f"{name}.out"], name, perm=[0, 2, 3, 1])
 
     def gelu(self, x: str, name: str) -> str:
         """GELU in its tanh form."""
         return self.node("FastGelu", [x], name, domain=MICROSOFT)
 
+    def score(self, x: str) -> str:
+        """(batch, width) to the logits (batch, labels)."""
+        return super().score(self.node("Reshape", [x, self.integers(-1, self.config.n_embd)], "score.rows"))
 
-class FusedInt8Graph(FusedGraph, Int8Graph):
+
+class FusedInt8Graph(Int8Graph):
     """int8, for onnxruntime alone."""
 
     def quantize(self, x: str) -> tuple[str, str, int, int]:
-        """A tensor's rows as uint8, with QuantizeLinear taking a scale a row: one pass less than with a constant."""
+        """A tensor's rows as uint8, with QuantizeLinear taking a scale a row: one pass less than with a constant.
+
+        Returns:
+            The uint8 rows, what one step of each row is worth (rows,), and the integers that stand for its largest
+            value and for 0.
+        """
         zero, top = levels(x)
-        peak = self.peak(x, keepdims=False)
-        self.node("Mul", [peak, self.number(1 / top)], f"{x}.step")
+        self.node("Mul", [self.peak(x, keepdims=False), self.number(1 / top)], f"{x}.step")
         self.node("QuantizeLinear", [x, f"{x}.step", self.zero_points(x, zero)], f"{x}.uint8", axis=0)
-        return f"{x}.uint8", self.node("Unsqueeze", [peak, self.integers(1)], f"{x}.peaks"), top, zero
+        return f"{x}.uint8", f"{x}.step", top, zero
+
+    def peak(self, x: str, *, keepdims: bool) -> str:
+        """Each row's largest value; where it is 0, all integers that may stand for the row are multiplied by 0."""
+        if levels(x)[0] == GELU_ZERO:
+            return super().peak(x, keepdims=keepdims)
+        return self.reduce("ReduceMax", self.node("Abs", [x], f"{x}.abs"), 1, f"{x}.peak", keepdims=keepdims)
 
     def zero_points(self, x: str, zero: int) -> str:
         """uint8 (rows,), all ``zero``; the same tensor for all blocks but the last, which has rows of two kinds."""
@@ -40,14 +69,24 @@ class FusedInt8Graph(FusedGraph, Int8Graph):
         return name
 
     def attention(self, x: str, name: str) -> str:
-        """Causal self-attention: (batch * sequence, width) to the same."""
+        """Causal self-attention: (batch * sequence, width) to the same.
+
+        Queries take up the columns' scales of the keys, and the output projection those of the values. The keys' bias
+        adds the same to all scores of a query, which softmax cancels.
+        """
         width = self.config.n_embd
         weight, bias = self.attention_parameters(name)
-        product = self.product(x, weight, f"{name}.c_attn")
-        q, k, v = self.split(product, [f"{name}.q.unbiased", f"{name}.k", f"{name}.v"])
-        q = self.node("Add", [q, self.constant(f"{name}.q.bias", bias[:width])], f"{name}.q")
-        # The bias of keys adds the same to all scores of a query, which softmax cancels.
+        rows, step, _, zero = self.quantize(x)
+        values, scale = quantized(weight, axis=0)
+        matrix = self.constant(f"{name}.c_attn.weight", values, np.int8)
+        self.node("MatMulInteger", [rows, matrix, self.zero_point(zero)], f"{name}.c_attn.int32")
+        qkv = self.node("DequantizeLinear", [f"{name}.c_attn.int32", step], f"{name}.c_attn", axis=0)
+        q, k, v = self.split(self.messages(qkv), [f"{name}.q.unscaled", f"{name}.k", f"{name}.v"])
+        of_q, of_k, of_v = np.split(scale[0], 3)
+        self.node("Mul", [q, self.constant(f"{name}.q.scale", of_q * of_k)], f"{name}.q.scaled")
+        q = self.node("Add", [f"{name}.q.scaled", self.constant(f"{name}.q.bias", bias[:width] * of_k)], f"{name}.q")
         self.move_bias(bias[2 * width :], name)
+        self.weights[f"{name}.c_proj.weight"] = self.weights[f"{name}.c_proj.weight"] * of_v[:, None]
         return self.project(self.mix(q, k, v, name), name)
 
     def move_bias(self, bias: Array, name: str) -> None:
@@ -61,7 +100,12 @@ class FusedInt8Graph(FusedGraph, Int8Graph):
         inputs = [self.product(x, weight, f"{name}.c_fc"), self.constant(f"{name}.c_fc.bias", bias)]
         return self.node("FastGelu", inputs, f"{name}.gelu", domain=MICROSOFT)
 
-    def products(self, x: str, weight: str, zero_point: str, scales: str, name: str) -> str:
-        """``(x - zero_point) @ weight * scales``: uint8 (rows, in) to float32 (rows, out)."""
-        inputs = [x, weight, self.number(1), scales, zero_point]
-        return self.node("MatMulIntegerToFloat", inputs, f"{name}.scaled", domain=MICROSOFT)
+    def product(self, x: str, weight: Array, name: str) -> str:
+        """``x @ weight``: (rows, in) to (rows, out)."""
+        rows, step, _, zero = self.quantize(x)
+        values, scale = quantized(weight, axis=0)
+        matrix, scales = self.constant(f"{name}.weight", values, np.int8), self.constant(f"{name}.scale", scale[0])
+        inputs = [rows, matrix, self.number(1), scales, self.zero_point(zero)]
+        self.node("MatMulIntegerToFloat", inputs, f"{name}.scaled", domain=MICROSOFT)
+        steps = self.node("Unsqueeze", [step, self.integers(1)], f"{name}.steps")
+        return self.node("Mul", [f"{name}.scaled", steps], f"{name}.rescaled")

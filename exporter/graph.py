@@ -25,12 +25,17 @@ Array = npt.NDArray[np.float32]
 Weights = MutableMapping[str, Array]
 """A checkpoint's tensors by name, without the ``transformer.`` in front; each is taken out when it is used."""
 
+ATTENTION_OPSET = 23
+"""The first opset with the Attention operator."""
 MASKED = -1e9
 """Added to the attention score of a key that a query must not see: its share becomes 0 in float32."""
 
 
 class Gpt2Graph(GraphBuilder):
     """The graph in float32, from standard operators."""
+
+    before_rows: tuple[int, ...] = ()
+    """Sizes of the axes that stand before the rows of tokens, which are written as (rows, width) throughout."""
 
     def __init__(self, config: GPT2Config, weights: Weights, opset: int) -> None:
         super().__init__(opset)
@@ -86,8 +91,8 @@ class Gpt2Graph(GraphBuilder):
 
     @cached_property
     def shape_messages(self) -> str:
-        """(batch, sequence, width)."""
-        parts = [self.integers(-1), self.length, self.integers(self.config.n_embd)]
+        """(batch, sequence, 3 * width)."""
+        parts = [self.integers(-1), self.length, self.integers(3 * self.config.n_embd)]
         return self.node("Concat", parts, "shape.messages", axis=0)
 
     @cached_property
@@ -111,13 +116,17 @@ class Gpt2Graph(GraphBuilder):
 
     def embed(self, ids: str) -> str:
         """(batch * sequence, width): each token's embedding and its position's."""
-        width = self.config.n_embd
         tokens = self.node("Gather", [self.weight("wte.weight"), ids], "wte")
         positions = self.node(
             "Slice", [self.weight("wpe.weight"), self.integers(0), self.length, self.integers(0)], "wpe"
         )
         self.node("Add", [tokens, positions], "embedding")
-        return self.node("Reshape", ["embedding", self.integers(-1, width)], "embedding.rows")
+        return self.rows("embedding")
+
+    def rows(self, x: str) -> str:
+        """(rows, width) of what has as many values in this order."""
+        shape = self.integers(*self.before_rows, -1, self.config.n_embd)
+        return self.node("Reshape", [x, shape], f"{x}.rows")
 
     def norm(self, x: str, name: str) -> str:
         """Layer normalization."""
@@ -135,7 +144,7 @@ class Gpt2Graph(GraphBuilder):
 
     def take(self, x: str, name: str) -> str:
         """(batch * sequence, width) to (batch, width): the rows that are read."""
-        return self.node("Gather", [x, self.rows_read], name)
+        return self.node("Gather", [x, self.rows_read], name, axis=-2)
 
     def linear(self, x: str, weight: Array, bias: Array, name: str) -> str:
         """``x @ weight + bias``: (rows, in) to (rows, out)."""
@@ -157,8 +166,14 @@ class Gpt2Graph(GraphBuilder):
     def attention(self, x: str, name: str) -> str:
         """Causal self-attention: (batch * sequence, width) to the same."""
         qkv = self.linear(x, *self.attention_parameters(name), f"{name}.c_attn")
-        q, k, v = self.split(qkv, [f"{name}.{part}" for part in "qkv"])
+        q, k, v = self.split(self.messages(qkv), [f"{name}.{part}" for part in "qkv"])
         return self.project(self.mix(q, k, v, name), name)
+
+    def messages(self, qkv: str) -> str:
+        """(rows, 3 * width) as (batch, sequence, 3 * width) where the Attention operator follows, which wants that."""
+        if self.opset < ATTENTION_OPSET:
+            return qkv
+        return self.node("Reshape", [qkv, self.shape_messages], f"{qkv}.messages")
 
     def attention_at(self, x: str, name: str) -> str:
         """The same for the tokens that are read alone: (batch * sequence, width) to (batch, width)."""
@@ -170,22 +185,20 @@ class Gpt2Graph(GraphBuilder):
         return self.project(self.mix_at(q, k, v, name), name)
 
     def split(self, x: str, parts: list[str]) -> list[str]:
-        """(rows, parts * width) to as many (rows, width)."""
-        self.nodes_out("Split", [x, self.integers(*[self.config.n_embd] * len(parts))], parts, axis=1)
+        """(..., parts * width) to as many (..., width)."""
+        self.nodes_out("Split", [x, self.integers(*[self.config.n_embd] * len(parts))], parts, axis=-1)
         return parts
 
     def project(self, x: str, name: str) -> str:
         """Attention's output projection, of what has (rows, width) in this order but in some other shape."""
-        x = self.node("Reshape", [x, self.integers(-1, self.config.n_embd)], f"{name}.rows")
-        return self.linear(x, *self.parameters(f"{name}.c_proj"), f"{name}.c_proj")
+        return self.linear(self.rows(x), *self.parameters(f"{name}.c_proj"), f"{name}.c_proj")
 
     def mix(self, q: str, k: str, v: str, name: str) -> str:
         """Causal attention over heads, (batch, sequence, width) or the same with the width in heads."""
-        if self.opset >= 23:
-            messages = [self.node("Reshape", [x, self.shape_messages], f"{x}.messages") for x in (q, k, v)]
+        if self.opset >= ATTENTION_OPSET:
             heads = self.config.n_head
             return self.node(
-                "Attention", messages, f"{name}.mix", q_num_heads=heads, kv_num_heads=heads, scale=1.0, is_causal=1
+                "Attention", [q, k, v], f"{name}.mix", q_num_heads=heads, kv_num_heads=heads, scale=1.0, is_causal=1
             )
         shares = self.shares(self.heads(q, [0, 2, 1, 3]), k, self.causal_mask, name)
         self.node("MatMul", [shares, self.heads(v, [0, 2, 1, 3])], f"{name}.mix")

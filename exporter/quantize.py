@@ -53,7 +53,7 @@ class Int8Graph(Gpt2Graph):
         self.node("Slice", [scale, *length], "wpe.scale.rows")
         positions = self.scaled("wpe", "wpe.scale.rows")
         self.node("Add", [tokens, positions], "embedding")
-        return self.node("Reshape", ["embedding", self.integers(-1, self.config.n_embd)], "embedding.rows")
+        return self.rows("embedding")
 
     def embedding_rows(self, name: str, ids: str) -> str:
         """Rows of an embedding table, as float32."""
@@ -109,12 +109,8 @@ class Int8Graph(Gpt2Graph):
         values, scale = quantized(weight, axis=0)
         matrix = self.constant(f"{name}.weight", values, np.int8)
         scales = self.constant(f"{name}.scale", scale[0] / np.float32(top))
-        products = self.products(rows, matrix, self.zero_point(zero), scales, name)
-        return self.node("Mul", [products, peak], f"{name}.rescaled")
-
-    def products(self, x: str, weight: str, zero_point: str, scales: str, name: str) -> str:
-        """``(x - zero_point) @ weight * scales``: uint8 (rows, in) to float32 (rows, out)."""
-        return self.scaled(self.node("MatMulInteger", [x, weight, zero_point], f"{name}.int32"), scales)
+        self.node("MatMulInteger", [rows, matrix, self.zero_point(zero)], f"{name}.int32")
+        return self.node("Mul", [self.scaled(f"{name}.int32", scales), peak], f"{name}.rescaled")
 
     def score(self, x: str) -> str:
         """(batch, width) to the logits (batch, labels), each a sum over one row in an order of its own."""

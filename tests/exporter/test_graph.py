@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import torch
 from onnx.reference import ReferenceEvaluator
 
 from exporter.builder import write_model
@@ -95,10 +96,22 @@ def test_the_first_token_can_be_read_instead_of_the_last() -> None:
     assert largest_difference(model, session_of(graph_of(model, Options()))) < 2e-5
 
 
-def test_head_widths_whose_root_is_no_power_of_two_and_more_labels() -> None:
+@pytest.mark.parametrize("target", get_args(Target))
+def test_head_widths_whose_root_is_no_power_of_two_and_more_labels(target: Target) -> None:
     spec = ClassifierSpec(labels=("ham", "spam", "other"), context_length=64)
     model = make_model(n_embd=36, n_head=3, n_labels=3, n_positions=64, spec=spec)
-    assert largest_difference(model, session_of(graph_of(model, Options()))) < 2e-5
+    assert largest_difference(model, session_of(graph_of(model, Options(target=target)))) < 2e-5
+
+
+@pytest.mark.parametrize("target", get_args(Target))
+def test_a_row_of_zeros_has_no_largest_value_and_int8_gives_its_logits_all_the_same(target: Target) -> None:
+    model = make_model(n_positions=64)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".ln_1." in name:
+                parameter.zero_()
+    kind = Options(precision="int8", target=target)
+    assert largest_difference(model, session_of(graph_of(model, kind))) < NEAR["int8"]
 
 
 def test_every_node_and_constant_serves_the_logits(model: Classifier) -> None:

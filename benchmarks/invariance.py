@@ -36,8 +36,9 @@ SHOWN = 400
 THREADS = 2
 OURS = {
     "ours fp32": Options(),
+    "ours fp32, as --target onnxruntime": Options(target="onnxruntime"),
     "ours int8": Options(precision="int8"),
-    "ours int8, onnxruntime's operators": Options(precision="int8", target="onnxruntime"),
+    "ours int8, as --target onnxruntime": Options(precision="int8", target="onnxruntime"),
 }
 
 Run = Callable[[np.ndarray, np.ndarray], np.ndarray]

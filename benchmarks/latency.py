@@ -66,8 +66,8 @@ def contests(folder: Path, shape: str, optimum_python: Path | None) -> dict[str,
     """What runs, by name: how, and which file."""
     files = {name: str(path) for name, (_, path) in make_files(folder, shape, optimum_python).items()}
     found = {
-        "ours fp32": {"kind": "ours", "model": files["onnxruntime-fp32-17"]},
-        "ours int8": {"kind": "ours", "model": files["onnxruntime-int8-17"]},
+        "ours fp32": {"kind": "ours", "model": files["onnxruntime-fp32-23"]},
+        "ours int8": {"kind": "ours", "model": files["onnxruntime-int8-23"]},
         "PyTorch eager, padded to 120": {"kind": "padded", "model": shape},
         "PyTorch eager": {"kind": "eager", "model": shape},
         "OpenVINO on ours": {"kind": "openvino", "model": files["portable-fp32-17"]},

@@ -23,7 +23,8 @@ FOLDER = Path(__file__).parent / "plots"
 COLOURS = {
     "ours int8": "#0b5fa5",
     "ours fp32": "#4fa3e0",
-    "ours int8, onnxruntime's operators": "#0b5fa5",
+    "ours fp32, as --target onnxruntime": "#4fa3e0",
+    "ours int8, as --target onnxruntime": "#0b5fa5",
     "ours": "#0b5fa5",
     "nano": "#4fa3e0",
     "shipped": "#0b5fa5",

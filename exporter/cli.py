@@ -51,7 +51,10 @@ def export_command(
     precision: Annotated[Precision, typer.Option(help="Number format of the weights.")] = Precision.fp32,
     target: Annotated[
         Target,
-        typer.Option(help="portable: standard operators only; onnxruntime: its own operators where they are faster."),
+        typer.Option(
+            help="portable: standard operators in their plain form; onnxruntime: what onnxruntime runs fastest, its "
+            "own operators among it."
+        ),
     ] = Target.portable,
     text: Annotated[
         bool,

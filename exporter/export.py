@@ -63,7 +63,7 @@ class Options:
     opset: int = OLDEST_OPSET
     precision: Precision = "fp32"
     target: Target = "portable"
-    """``portable``: standard operators only; ``onnxruntime``: its own where they are faster."""
+    """``portable``: standard operators only; ``onnxruntime``: what onnxruntime runs fastest, its own among them."""
     text: bool = False
     """Whether the graph takes strings, tokenized by onnxruntime-extensions."""
     largest_file: int = LARGEST_FILE

@@ -457,11 +457,13 @@ def cell(value: float | Mapping[str, float]) -> str:
 
 
 def like_with_like(pair: str) -> bool:
-    """Whether both have one precision, or the peer chooses its own; ours with the oldest opset, or the bound."""
+    """Whether both have one precision, or the peer chooses its own; ours portable with the oldest opset, for onnxruntime
+    with the one that has Attention; or the bound."""
     theirs, ours = pair.split(" / ")
     if ours == "dynamic-int8":
         return theirs == "optimum-int8"
-    return ours.endswith("-17") and (theirs.startswith("openvino") or ("int8" in theirs) == ("int8" in ours))
+    opset = "-17" if ours.startswith("portable") else "-23"
+    return ours.endswith(opset) and (theirs.startswith("openvino") or ("int8" in theirs) == ("int8" in ours))
 
 
 # --- summary --------------------------------------------------------------------------------------------------------

@@ -457,8 +457,10 @@ def cell(value: float | Mapping[str, float]) -> str:
 
 
 def like_with_like(pair: str) -> bool:
-    """Whether both have one precision, or the peer chooses its own; ours portable with the oldest opset, for onnxruntime
-    with the one that has Attention; or the bound."""
+    """Whether both have one precision, or the peer chooses its own; or ours is the bound.
+
+    Of ours, portable files with the oldest opset, and those for onnxruntime with the one that has Attention.
+    """
     theirs, ours = pair.split(" / ")
     if ours == "dynamic-int8":
         return theirs == "optimum-int8"

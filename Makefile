@@ -73,7 +73,7 @@ bench: $(VENV)/.dev $(OPTIMUM)/.installed
 	$(BIN)/python benchmarks/quality.py --part natural balanced --splits 10
 	$(BIN)/python benchmarks/quality.py --part curve --splits 5
 	$(BIN)/python benchmarks/invariance.py $(PEERS)
-	$(BIN)/python benchmarks/int8_ideas.py
+	$(BIN)/python benchmarks/int8_ideas.py --checkpoint $(BENCH)/invariance-nano/checkpoint
 	$(BIN)/python benchmarks/report.py
 
 format: $(VENV)/.dev

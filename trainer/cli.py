@@ -54,6 +54,8 @@ def train(
     Flags go before what --config says, and that before the defaults of the model. Progress goes to stderr, the figures
     on the test set to stdout.
     """
+    from accelerate import PartialState
+
     from trainer.pipeline import train_classifier
     from trainer.recipe import make_recipe
 
@@ -64,6 +66,7 @@ def train(
         raise SpamEdgeError(f"--cache-gb {cache_gb} is out of range")
     recipe = make_recipe(config, **recipe_flags)
     train_classifier(recipe, out, device=device, cache_bytes=int(cache_gb * 1e9), resume=resume)
+    PartialState().destroy_process_group()
 
 
 def _with_recipe_flags(function: Any) -> Any:

@@ -445,7 +445,7 @@ def fine_tune(
         train: what it learns from.
         validation: what is measured after every epoch.
         recipe: how.
-        accelerator: device and processes.
+        accelerator: device and processes. The models and optimizers that it holds are let go of at the end.
         cache_bytes: memory for the output of the frozen part; what is beyond it goes to a temporary file. With 0 the
             frozen part is run for every batch anew.
         state: file that the run can be resumed from, rewritten as it goes; with None it cannot.
@@ -468,3 +468,6 @@ def fine_tune(
             f"the GPU has too little memory for --batch-size {recipe.batch_size}: lower it and raise --accumulate by "
             "as much, or use --precision bf16"
         ) from error
+    finally:
+        del tuning
+        accelerator.free_memory()

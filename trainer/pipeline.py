@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -272,13 +273,20 @@ def check_out(out: Path) -> None:
 
 
 def make_accelerator(device: str) -> Accelerator:
-    """The device, and the other processes under torchrun. Raises ``TrainerError`` where the device is not there."""
+    """The device, and the other processes under torchrun. Raises ``TrainerError`` where the device is not there.
+
+    A program that ends after training calls ``end_training()`` on it, which lets the other processes go.
+    """
     from accelerate import Accelerator
 
     if device not in ("auto", "cpu", "cuda"):
         raise TrainerError(f"--device {device!r}: choose one of auto, cpu, cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise TrainerError("--device cuda: there is no CUDA GPU that this torch can use; --device cpu works anywhere")
+    if torch.distributed.is_available():
+        # Imported later, by the first DistributedDataParallel, its default arguments hold the group of processes for
+        # good, and gloo's threads, which are joined when the group goes, meet an interpreter that has ended.
+        import_module("torch.distributed.nn")
     accelerator = Accelerator(cpu=device == "cpu")
     log.info(
         "training on %s%s",

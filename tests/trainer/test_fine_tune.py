@@ -182,15 +182,15 @@ WORKER = """
 import json, sys
 sys.path.insert(0, {root!r})
 from dataclasses import replace
-from accelerate import Accelerator
 from accelerate.utils import gather_object
 from tests.trainer.test_fine_tune import RECIPE, labelled, model
 from trainer import fine_tune as module
+from trainer.pipeline import make_accelerator
 
 frozen, computed = module.Source.features, []
 module.TOKENS_AT_ONCE = 64
 module.Source.features = lambda source, group: computed.extend(group) or frozen(source, group)
-accelerator = Accelerator(cpu=True)
+accelerator = make_accelerator("cpu")
 trained = model()
 recipe = replace(RECIPE, trainable={trainable!r}, batch_size=8, clip=1.0)
 outcome = module.fine_tune(trained, labelled(25), labelled(10), recipe, accelerator=accelerator)

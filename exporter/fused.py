@@ -42,17 +42,19 @@ class FusedGraph(Gpt2Graph):
 class FusedInt8Graph(Int8Graph):
     """int8, for onnxruntime alone."""
 
-    def quantize(self, x: str) -> tuple[str, str, int, int]:
-        """A tensor's rows as uint8, with QuantizeLinear taking a scale a row: one pass less than with a constant.
+    def operands(self, x: str, weight: Array, name: str) -> tuple[list[str], str, Array]:
+        """What an integer product of x's rows and a weight takes, with QuantizeLinear taking a scale a row.
 
         Returns:
-            The uint8 rows, what one step of each row is worth (rows,), and the integers that stand for its largest
-            value and for 0.
+            The uint8 rows, the int8 matrix and the uint8 that stands for the rows' 0; what one step of each row is
+            worth (rows,); and what one step of each of the matrix's columns is worth (columns,).
         """
         zero, top = levels(x)
         self.node("Mul", [self.peak(x, keepdims=False), self.number(1 / top)], f"{x}.step")
         self.node("QuantizeLinear", [x, f"{x}.step", self.zero_points(x, zero)], f"{x}.uint8", axis=0)
-        return f"{x}.uint8", f"{x}.step", top, zero
+        values, scale = quantized(weight, axis=0)
+        matrix = self.constant(f"{name}.weight", values, np.int8)
+        return [f"{x}.uint8", matrix, self.zero_point(zero)], f"{x}.step", scale[0]
 
     def peak(self, x: str, *, keepdims: bool) -> str:
         """Each row's largest value; where it is 0, all integers that may stand for the row are multiplied by 0."""
@@ -76,13 +78,11 @@ class FusedInt8Graph(Int8Graph):
         """
         width = self.config.n_embd
         weight, bias = self.attention_parameters(name)
-        rows, step, _, zero = self.quantize(x)
-        values, scale = quantized(weight, axis=0)
-        matrix = self.constant(f"{name}.c_attn.weight", values, np.int8)
-        self.node("MatMulInteger", [rows, matrix, self.zero_point(zero)], f"{name}.c_attn.int32")
+        inputs, step, scale = self.operands(x, weight, f"{name}.c_attn")
+        self.node("MatMulInteger", inputs, f"{name}.c_attn.int32")
         qkv = self.node("DequantizeLinear", [f"{name}.c_attn.int32", step], f"{name}.c_attn", axis=0)
         q, k, v = self.split(self.messages(qkv), [f"{name}.q.unscaled", f"{name}.k", f"{name}.v"])
-        of_q, of_k, of_v = np.split(scale[0], 3)
+        of_q, of_k, of_v = np.split(scale, 3)
         self.node("Mul", [q, self.constant(f"{name}.q.scale", of_q * of_k)], f"{name}.q.scaled")
         q = self.node("Add", [f"{name}.q.scaled", self.constant(f"{name}.q.bias", bias[:width] * of_k)], f"{name}.q")
         self.move_bias(bias[2 * width :], name)
@@ -102,10 +102,8 @@ class FusedInt8Graph(Int8Graph):
 
     def product(self, x: str, weight: Array, name: str) -> str:
         """``x @ weight``: (rows, in) to (rows, out)."""
-        rows, step, _, zero = self.quantize(x)
-        values, scale = quantized(weight, axis=0)
-        matrix, scales = self.constant(f"{name}.weight", values, np.int8), self.constant(f"{name}.scale", scale[0])
-        inputs = [rows, matrix, self.number(1), scales, self.zero_point(zero)]
+        (rows, matrix, zero), step, scale = self.operands(x, weight, name)
+        inputs = [rows, matrix, self.number(1), self.constant(f"{name}.scale", scale), zero]
         self.node("MatMulIntegerToFloat", inputs, f"{name}.scaled", domain=MICROSOFT)
         steps = self.node("Unsqueeze", [step, self.integers(1)], f"{name}.steps")
         return self.node("Mul", [f"{name}.scaled", steps], f"{name}.rescaled")

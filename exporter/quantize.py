@@ -71,19 +71,6 @@ class Int8Graph(Gpt2Graph):
         """Integers turned into float32 and multiplied."""
         return self.node("Mul", [self.node("Cast", [values], f"{values}.float", to=1), scale], f"{values}.scaled")
 
-    def quantize(self, x: str) -> tuple[str, str, int, int]:
-        """A tensor's rows as uint8.
-
-        Returns:
-            The uint8 rows, each row's largest value (rows, 1), and the integers that stand for it and for 0.
-        """
-        zero, top = levels(x)
-        peak = self.peak(x, keepdims=True)
-        self.node("Div", [self.number(top), peak], f"{x}.factor")
-        self.node("Mul", [x, f"{x}.factor"], f"{x}.stretched")
-        self.node("QuantizeLinear", [f"{x}.stretched", self.number(1), self.zero_point(zero)], f"{x}.uint8")
-        return f"{x}.uint8", peak, top, zero
-
     def peak(self, x: str, *, keepdims: bool) -> str:
         """Each row's largest value, never 0: (rows, 1), or (rows,)."""
         zero, top = levels(x)
@@ -105,11 +92,15 @@ class Int8Graph(Gpt2Graph):
 
     def product(self, x: str, weight: Array, name: str) -> str:
         """``x @ weight``: (rows, in) to (rows, out)."""
-        rows, peak, top, zero = self.quantize(x)
+        zero, top = levels(x)
+        peak = self.peak(x, keepdims=True)
+        self.node("Div", [self.number(top), peak], f"{x}.factor")
+        self.node("Mul", [x, f"{x}.factor"], f"{x}.stretched")
+        self.node("QuantizeLinear", [f"{x}.stretched", self.number(1), self.zero_point(zero)], f"{x}.uint8")
         values, scale = quantized(weight, axis=0)
         matrix = self.constant(f"{name}.weight", values, np.int8)
         scales = self.constant(f"{name}.scale", scale[0] / np.float32(top))
-        self.node("MatMulInteger", [rows, matrix, self.zero_point(zero)], f"{name}.int32")
+        self.node("MatMulInteger", [f"{x}.uint8", matrix, self.zero_point(zero)], f"{name}.int32")
         return self.node("Mul", [self.scaled(f"{name}.int32", scales), peak], f"{name}.rescaled")
 
     def score(self, x: str) -> str:

@@ -180,6 +180,7 @@ def test_the_gpu_being_too_small_says_which_flag_to_lower(monkeypatch: pytest.Mo
 
 WORKER = """
 import json, sys
+from pathlib import Path
 sys.path.insert(0, {root!r})
 from dataclasses import replace
 from accelerate.utils import gather_object
@@ -198,6 +199,8 @@ shares = gather_object([sorted(computed)])
 if accelerator.is_main_process:
     print(json.dumps([accelerator.num_processes, shares, [step["loss"] for step in outcome.history.steps]]))
 accelerator.end_training()
+threads = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+assert not [name for name in threads if "gloo" in name], "a thread outlives the group and may abort the process"
 """
 
 

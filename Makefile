@@ -48,10 +48,11 @@ shipped: $(VENV)/.export
 	$(BIN)/spam-export --checkpoint $(ARTIFACTS)/shipped --out runtime/models/nano.onnx --precision int8
 	cp $(ARTIFACTS)/shipped/README.md runtime/models/README.md
 
-# Optimum needs another version of transformers than the tests.
+# Optimum needs another version of transformers than the tests; its PyTorch is the one of the tests.
 $(OPTIMUM)/.installed:
 	$(PYTHON) -m venv $(OPTIMUM)
-	$(OPTIMUM)/bin/python -m pip install --quiet --disable-pip-version-check 'optimum-onnx[onnxruntime]'
+	$(OPTIMUM)/bin/python -m pip install --quiet --disable-pip-version-check 'optimum-onnx[onnxruntime]' \
+		$$(grep '^torch==' constraints.txt)
 	@touch $@
 
 bench: $(VENV)/.dev $(OPTIMUM)/.installed

@@ -49,7 +49,7 @@ shipped: $(VENV)/.export
 	cp $(ARTIFACTS)/shipped/README.md runtime/models/README.md
 
 # Optimum needs another version of transformers than the tests; its PyTorch is the one of the tests.
-$(OPTIMUM)/.installed:
+$(OPTIMUM)/.installed: constraints.txt
 	$(PYTHON) -m venv $(OPTIMUM)
 	$(OPTIMUM)/bin/python -m pip install --quiet --disable-pip-version-check 'optimum-onnx[onnxruntime]' \
 		$$(grep '^torch==' constraints.txt)

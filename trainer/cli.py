@@ -54,8 +54,6 @@ def train(
     Flags go before what --config says, and that before the defaults of the model. Progress goes to stderr, the figures
     on the test set to stdout.
     """
-    from accelerate import PartialState
-
     from trainer.pipeline import train_classifier
     from trainer.recipe import make_recipe
 
@@ -66,6 +64,8 @@ def train(
         raise SpamEdgeError(f"--cache-gb {cache_gb} is out of range")
     recipe = make_recipe(config, **recipe_flags)
     train_classifier(recipe, out, device=device, cache_bytes=int(cache_gb * 1e9), resume=resume)
+    from accelerate import PartialState  # here, so that a mistake in the flags does not wait for it
+
     PartialState().destroy_process_group()
 
 

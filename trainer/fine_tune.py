@@ -469,5 +469,4 @@ def fine_tune(
             "as much, or use --precision bf16"
         ) from error
     finally:
-        del tuning
         accelerator.free_memory()

@@ -1,11 +1,13 @@
 """The training loop: the same curve however it is computed, and honest when it fails."""
 
+import gc
 import itertools
 import json
 import math
 import os
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -176,6 +178,15 @@ def test_the_gpu_being_too_small_says_which_flag_to_lower(monkeypatch: pytest.Mo
     monkeypatch.setattr(GPT2Classifier, "classify", full)
     with pytest.raises(TrainerError, match="--batch-size 4: lower it"):
         train()
+
+
+def test_a_model_goes_when_its_owner_lets_go_of_it() -> None:
+    accelerator, trained = Accelerator(cpu=True), model()
+    fine_tune(trained, labelled(26), labelled(10), RECIPE, accelerator=accelerator)
+    gone = weakref.ref(trained)
+    del trained
+    gc.collect()
+    assert gone() is None, "the accelerator, which outlives it, holds it"
 
 
 WORKER = """

@@ -45,7 +45,8 @@ lint: $(VENV)/.dev
 # The model inside the package, made anew: the same bytes on the same machine.
 shipped: $(VENV)/.export
 	$(BIN)/spam-train --config recipes/shipped.toml --device cpu --out $(ARTIFACTS)/shipped
-	$(BIN)/spam-export --checkpoint $(ARTIFACTS)/shipped --out runtime/models/nano.onnx --precision int8
+	$(BIN)/spam-export --checkpoint $(ARTIFACTS)/shipped --out runtime/models/nano.onnx --precision int8 \
+		--target onnxruntime
 	cp $(ARTIFACTS)/shipped/README.md runtime/models/README.md
 
 # Optimum needs another version of transformers than the tests; its PyTorch is the one of the tests.

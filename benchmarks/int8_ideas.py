@@ -1,12 +1,13 @@
 """What each idea for a faster int8 graph gives: operators timed alone, whole graphs timed, and how far logits move.
 
-    python benchmarks/int8_ideas.py [operators] [profile] [graphs] [logits] [untrained]
+    python benchmarks/int8_ideas.py [operators] [long] [profile] [graphs] [logits] [untrained]
 
 Without a word all of them. Two threads. Prints the tables of ``int8_ideas.md`` and puts them into
 ``results/int8_ideas.json``.
 
 - operators: the alternatives take turns, and a figure is the least time of all turns: what an operator costs when
   nothing disturbs it.
+- long: attention at once and in pieces, in whole graphs with random weights; they take turns as operators do.
 - profile: where a message of 16 tokens spends its time by onnxruntime's own account, which adds to every node.
 - graphs: 124M with random weights, each file in processes of its own, one alive at a time; medians over the rounds.
 - logits: how far they move for a checkpoint (`--checkpoint`) on all messages of the SMS Spam Collection.
@@ -16,6 +17,7 @@ Without a word all of them. Two threads. Prints the tables of ``int8_ideas.md`` 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import tempfile
@@ -83,7 +85,11 @@ def session(case: Case, opset: int = 17) -> Callable[[], object]:
 
 def compare(cases: dict[str, Case]) -> dict[str, int]:
     """Least microseconds of each case, taking turns."""
-    runs = {name: session(case) for name, case in cases.items()}
+    return {name: round(1e6 * seconds) for name, seconds in least_of({n: session(c) for n, c in cases.items()}).items()}
+
+
+def least_of(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Least seconds of each, taking turns."""
     least = dict.fromkeys(runs, float("inf"))
     for _ in range(ROUNDS):
         for name, run in runs.items():
@@ -91,7 +97,7 @@ def compare(cases: dict[str, Case]) -> dict[str, int]:
             while (start := time.perf_counter()) < end:
                 run()
                 least[name] = min(least[name], time.perf_counter() - start)
-    return {name: round(1e6 * seconds) for name, seconds in least.items()}
+    return least
 
 
 def ideas(rows: int, width: int) -> dict[str, Case]:
@@ -331,6 +337,13 @@ class UnmovedGraph(FusedInt8Graph):
     attention = Gpt2Graph.attention
 
 
+class AtOnceGraph(FusedInt8Graph):
+    """int8 that computes the attention of long messages at once too."""
+
+    attend_causally = Gpt2Graph.attend_causally
+    longest_at_once = Gpt2Graph.longest_at_once
+
+
 FORMS: dict[str, type[Gpt2Graph]] = {
     "float32, as --target onnxruntime": FusedGraph,
     "float32, matrix products": GemmGraph,
@@ -350,6 +363,7 @@ SMOOTHED_BY = (0.3, 0.5, 0.7)
 OPSET = 23
 GRAPH_ROUNDS = 3
 PROFILE_RUNS = 60
+LONG_LENGTHS = (192, 512, 1024)
 
 Table = dict[str, dict[str, Any]]
 """Figures by column and row."""
@@ -360,9 +374,9 @@ def graph_of(form: type[Gpt2Graph], model: Classifier, weights: Weights | None =
     return form(model.config, weights or release(model), OPSET).build(model.spec)
 
 
-def random_model() -> Classifier:
-    """124M as it is before training."""
-    model = Classifier(MODELS["gpt2"], ClassifierSpec())
+def random_model(shape: str = "gpt2") -> Classifier:
+    """A model as it is before training."""
+    model = Classifier(MODELS[shape], ClassifierSpec())
     model.initialize(0)
     return model.eval()
 
@@ -382,6 +396,21 @@ def graphs() -> dict[str, Table]:
         unit = "session, MB" if key == "resident_mb" else f"{key}, ms"
         table[unit] = {name: round(statistics.median(turn[name][key] for turn in turns), 1) for name in files}
     return {"whole graphs, 124M": table}
+
+
+def long() -> dict[str, Table]:
+    """Milliseconds of long messages, with attention at once and in pieces."""
+    forms = {"int8, attention at once": AtOnceGraph, "int8, attention in pieces": FusedInt8Graph}
+    table: Table = {}
+    for shape in ("nano", "gpt2"):
+        model = random_model(shape)
+        opened = {name: session_of(graph_of(form, model)) for name, form in forms.items()}
+        for length in LONG_LENGTHS:
+            ids = np.random.default_rng(0).integers(0, 50257, (1, length))
+            runs = {name: functools.partial(run, ids, np.ones_like(ids)) for name, run in opened.items()}
+            seconds = least_of(runs)
+            table[f"{shape}, {length:,} tokens"] = {n: float(f"{1000 * value:.3g}") for n, value in seconds.items()}
+    return {"long messages, ms": table}
 
 
 def profile() -> dict[str, Table]:
@@ -508,11 +537,12 @@ def operators() -> dict[str, Table]:
 def main() -> None:
     """Measure what is asked for, print the tables, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", help="operators, profile, graphs, logits, untrained; all by default")
+    parser.add_argument("parts", nargs="*", help="operators, long, profile, graphs, logits, untrained; all by default")
     parser.add_argument("--checkpoint", type=Path, default=Path("artifacts/checkpoint"))
     arguments = parser.parse_args()
     measures = {
         "operators": operators,
+        "long": long,
         "profile": profile,
         "graphs": graphs,
         "logits": lambda: logits(arguments.checkpoint),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 MICROSOFT = "com.microsoft"
 """Domain of onnxruntime's own operators."""
@@ -50,6 +50,20 @@ class GraphBuilder:
         """Add a node with several outputs, named for the first of them that is used."""
         name = next(output for output in outputs if output)
         self.nodes.append(helper.make_node(operator, inputs, outputs, name=name, domain=domain, **attributes))
+
+    def choice(self, condition: str, then: Callable[[], str], otherwise: Callable[[], str], name: str) -> str:
+        """One of two float32 tensors, of which only that one is computed: the nodes that either function adds are in a
+        graph of their own. What they take may come from outside, constants stay there, and what they make stays inside.
+        """
+
+        def branch(make: Callable[[], str], branch_name: str) -> onnx.GraphProto:
+            outside, self.nodes = self.nodes, []
+            result = helper.make_tensor_value_info(make(), TensorProto.FLOAT, None)
+            inside, self.nodes = self.nodes, outside
+            return helper.make_graph(inside, branch_name, [], [result])
+
+        branches = {"then_branch": branch(then, f"{name}.then"), "else_branch": branch(otherwise, f"{name}.else")}
+        return self.node("If", [condition], name, **branches)
 
     def reduce(self, operator: str, x: str, axis: int, name: str, *, keepdims: bool) -> str:
         """A reduction along one axis, whose axis is an attribute or an input as the opset has it."""

@@ -95,13 +95,23 @@ class Gpt2Graph(GraphBuilder):
         parts = [self.integers(-1), self.length, self.integers(3 * self.config.n_embd)]
         return self.node("Concat", parts, "shape.messages", axis=0)
 
+    @property
+    def longest_at_once(self) -> str:
+        """int64 (1,): tokens of the longest message whose attention is computed at once."""
+        return self.length
+
     @cached_property
-    def causal_mask(self) -> str:
-        """float32 (sequence, sequence): what is added to a query's scores of the keys."""
-        self.node("Concat", [self.length, self.length], "shape.square", axis=0)
+    def mask_of_all(self) -> str:
+        """`causal_mask` of a whole message."""
+        side = self.longest_at_once
+        self.node("Concat", [side, side], "shape.square", axis=0)
+        return self.causal_mask("shape.square", self.constant("int64_scalar_1", 1, np.int64), "mask.causal")
+
+    def causal_mask(self, shape: str, first: str, name: str) -> str:
+        """float32 (queries, keys): what is added to the scores. The first query must not see keys from ``first`` on."""
         masked = helper.make_tensor("masked", TensorProto.FLOAT, [1], [MASKED])
-        self.node("ConstantOfShape", ["shape.square"], "masked", value=masked)
-        return self.node("Trilu", ["masked", self.constant("int64_scalar_1", 1, np.int64)], "mask.causal", upper=1)
+        self.node("ConstantOfShape", [shape], f"{name}.masked", value=masked)
+        return self.node("Trilu", [f"{name}.masked", first], name, upper=1)
 
     @cached_property
     def padding_mask(self) -> str:
@@ -196,19 +206,33 @@ class Gpt2Graph(GraphBuilder):
     def mix(self, q: str, k: str, v: str, name: str) -> str:
         """Causal attention over heads, (batch, sequence, width) or the same with the width in heads."""
         if self.opset >= ATTENTION_OPSET:
+            return self.attend_causally(q, k, v, "", f"{name}.mix")
+        order = [0, 2, 1, 3]
+        heads = self.heads(q, order), self.heads(k, [0, 2, 3, 1]), self.heads(v, order)
+        mixed = self.attend_causally(*heads, self.mask_of_all, f"{name}.mix")
+        return self.node("Transpose", [mixed], f"{name}.tokens", perm=order)
+
+    def attend_causally(self, q: str, k: str, v: str, mask: str, name: str) -> str:
+        """`attend` of all queries; ``mask`` is that of a whole message."""
+        return self.attend(q, k, v, mask, name)
+
+    def attend(self, q: str, k: str, v: str, mask: str, name: str) -> str:
+        """What queries take of values. By the Attention operator where there is one, (batch, queries, width), which has
+        the mask of a whole message itself; else (batch, heads, queries, width / heads), keys with the last two swapped.
+        """
+        if self.opset >= ATTENTION_OPSET:
             heads = self.config.n_head
+            inputs, causal = ([q, k, v, mask], 0) if mask else ([q, k, v], 1)
             return self.node(
-                "Attention", [q, k, v], f"{name}.mix", q_num_heads=heads, kv_num_heads=heads, scale=1.0, is_causal=1
+                "Attention", inputs, name, q_num_heads=heads, kv_num_heads=heads, scale=1.0, is_causal=causal
             )
-        shares = self.shares(self.heads(q, [0, 2, 1, 3]), k, self.causal_mask, name)
-        self.node("MatMul", [shares, self.heads(v, [0, 2, 1, 3])], f"{name}.mix")
-        return self.node("Transpose", [f"{name}.mix"], f"{name}.tokens", perm=[0, 2, 1, 3])
+        return self.node("MatMul", [self.shares(q, k, mask, name), v], name)
 
     def mix_at(self, q: str, k: str, v: str, name: str) -> str:
         """Attention of one query a message to all of it, (batch, heads, 1, width / heads)."""
         heads = self.config.n_head
         q = self.node("Reshape", [q, self.integers(-1, heads, 1, self.config.n_embd // heads)], f"{q}.heads")
-        shares = self.shares(q, k, self.padding_mask, name)
+        shares = self.shares(q, self.heads(k, [0, 2, 3, 1]), self.padding_mask, name)
         # Two equal rows: a product with one row is summed in an order that depends on how many keys there are, padding
         # included, in onnxruntime (as in its Attention operator), and the logits' last bits would depend on the batch.
         self.node("Concat", [shares, shares], f"{name}.shares.twice", axis=2)
@@ -217,8 +241,8 @@ class Gpt2Graph(GraphBuilder):
         return self.node("Slice", [f"{name}.mix.twice", *bounds], f"{name}.mix")
 
     def shares(self, q: str, k: str, mask: str, name: str) -> str:
-        """What each query takes of each key, (batch, heads, queries, sequence)."""
-        self.node("MatMul", [q, self.heads(k, [0, 2, 3, 1])], f"{name}.scores")
+        """What each query takes of each key, (batch, heads, queries, keys)."""
+        self.node("MatMul", [q, k], f"{name}.scores")
         self.node("Add", [f"{name}.scores", mask], f"{name}.masked")
         return self.node("Softmax", [f"{name}.masked"], f"{name}.shares", axis=-1)
 

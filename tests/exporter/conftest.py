@@ -20,4 +20,4 @@ def checkpoint(model: Classifier, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="session")
 def short_model() -> Classifier:
-    return make_model(n_positions=140)
+    return make_model(n_positions=200)  # long enough for attention in pieces

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +15,7 @@ from onnx.reference import ReferenceEvaluator
 
 from exporter.builder import write_model
 from exporter.export import OLDEST_OPSET, Options, Target, release, runs, write_graph
+from exporter.fused import LONG
 from exporter.verify import INVARIANCE_LIMIT, session_model, variance_over_batches
 from runtime.spec import ClassifierSpec, Precision
 from tests.exporter.models import make_model, torch_logits
@@ -86,9 +88,25 @@ def test_openvino_agrees(model: Classifier, precision: Precision, tmp_path: Path
         np.testing.assert_allclose(compiled(feeds)["logits"], session.run(None, feeds)[0], atol=NEAR[precision] / 10)
 
 
+@pytest.mark.parametrize("target", get_args(Target))
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_the_whole_context_and_batches_of_it(model: Classifier, precision: Precision) -> None:
-    assert largest_difference(model, session_of(graph_of(model, Options(precision=precision)))) < NEAR[precision]
+def test_the_whole_context_and_batches_of_it(model: Classifier, precision: Precision, target: Target) -> None:
+    session = session_of(graph_of(model, Options(precision=precision, target=target)))
+    assert largest_difference(model, session) < NEAR[precision]
+
+
+@pytest.mark.parametrize("opset", [17, 23])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_long_message_has_the_same_bits_alone_and_padded(model: Classifier, precision: Precision, opset: int) -> None:
+    session = session_of(graph_of(model, Options(opset, precision, "onnxruntime")))
+    draw = np.random.default_rng(0)
+    for length in [LONG - 1, LONG, LONG + 1, *draw.integers(2, 500, 12).tolist()]:
+        alone, _ = torch_logits(model, [length])
+        expected = session.run(None, alone)[0][0]
+        neighbour, padding = draw.integers(1, 600, 2).tolist()
+        feeds, _ = torch_logits(model, [length, neighbour], padding)
+        feeds["input_ids"][0, :length] = alone["input_ids"][0]
+        assert np.array_equal(session.run(None, feeds)[0][0], expected), (length, neighbour, padding)
 
 
 def test_the_first_token_can_be_read_instead_of_the_last() -> None:
@@ -114,12 +132,30 @@ def test_a_row_of_zeros_has_no_largest_value_and_int8_gives_its_logits_all_the_s
     assert largest_difference(model, session_of(graph_of(model, kind))) < NEAR["int8"]
 
 
-def test_every_node_and_constant_serves_the_logits(model: Classifier) -> None:
-    graph = graph_of(model, Options()).graph
-    used = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
-    assert all(set(node.output) & used for node in graph.node)
+def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Those of the branches inside too."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from nodes_of(attribute.g)
+
+
+def results_of(graph: onnx.GraphProto) -> set[str]:
+    """What comes out of a graph, or of a branch."""
+    inside = [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
+    return {output.name for output in graph.output}.union(*map(results_of, inside))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("target", get_args(Target))
+def test_every_node_and_constant_serves_the_logits(model: Classifier, target: Target, precision: Precision) -> None:
+    graph = graph_of(model, Options(target=target, precision=precision)).graph
+    nodes = list(nodes_of(graph))
+    used = {name for node in nodes for name in node.input} | results_of(graph)
+    assert all(set(node.output) & used for node in nodes)
     assert {constant.name for constant in graph.initializer} <= used
-    assert len({node.name for node in graph.node}) == len(graph.node)
+    assert len({node.name for node in nodes}) == len(nodes)
     assert not any(name.endswith(".attn.c_attn.weight") for name in used if name.startswith("h.2"))
 
 

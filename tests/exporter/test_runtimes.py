@@ -11,12 +11,13 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnxruntime as ort
 import pytest
 
-from exporter.export import Options, release, write_graph
+from exporter.export import Options, Target, release, write_graph
 from exporter.huggingface import write_tokenizer
 from runtime.spec import Precision
 from runtime.tokenizer import encode
@@ -70,17 +71,23 @@ def node(script: str, *arguments: object, stdin: str = "") -> object:
     return json.loads(result.stdout.strip().splitlines()[-1])
 
 
+@pytest.mark.parametrize("target", get_args(Target))
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize(
     ("package", "files"),
     [("onnxruntime-web", ("dist/ort.node.min.mjs",)), ("onnxruntime-node", ("dist/index.js",))],
 )
 def test_javascript_gives_the_same_logits(
-    short_model: Classifier, tmp_path: Path, package: str, files: tuple[str, ...], precision: Precision
+    short_model: Classifier,
+    tmp_path: Path,
+    package: str,
+    files: tuple[str, ...],
+    precision: Precision,
+    target: Target,
 ) -> None:
-    path = tmp_path / "model.onnx"
-    write_graph(short_model.config, release(short_model), short_model.spec, Options(precision=precision), path)
-    feeds, _ = torch_logits(short_model, [3, 9, 1])
+    path, options = tmp_path / "model.onnx", Options(precision=precision, target=target)
+    write_graph(short_model.config, release(short_model), short_model.spec, options, path)
+    feeds, _ = torch_logits(short_model, [3, 200, 9, 1])
     ids, mask = feeds["input_ids"], feeds["attention_mask"]
     batch = {"shape": ids.shape, "ids": ids.ravel().tolist(), "mask": mask.ravel().tolist()}
     answer = node(RUN, entry(package, *files), path, stdin=json.dumps(batch))

@@ -64,7 +64,7 @@ bench: $(VENV)/.dev $(OPTIMUM)/.installed
 	$(BIN)/python benchmarks/latency.py $(PEERS) --threads 1 --rounds 2
 	$(BIN)/python benchmarks/runtime_throughput.py $(PEERS) --threads 2
 	$(BIN)/python benchmarks/runtime_throughput.py $(PEERS) --threads 1 --stride 4 --rounds 2
-	$(BIN)/python benchmarks/scaling.py --full
+	$(BIN)/python benchmarks/scaling.py --full --large $(BENCH)/onnxruntime-int8-23.onnx $(BENCH)/onnxruntime-fp32-23.onnx
 	$(BIN)/python benchmarks/footprint.py --optimum-python $(OPTIMUM)/bin/python
 	$(BIN)/python benchmarks/runtime_footprint.py --large $(BENCH)/onnxruntime-int8-17.onnx
 	$(BIN)/python benchmarks/runtime_soak.py

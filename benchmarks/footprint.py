@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import ROOT, collection, machine, write_result
+from machine import ROOT, machine, write_result
 from processes import optimum_versions, output_of, ratios, spreads
 
 INSTALLS = {
@@ -149,9 +149,10 @@ def prepare(folder: Path, shape: str, optimum: str | None) -> None:
     """The same random weights for all of them; and an SVM fitted on the collection."""
     import joblib
     from export_speed import OPTIMUM as EXPORT
-    from runtime_throughput import svm, write_tokenizer
+    from runtime_throughput import SVM, fitted
 
     from exporter.export import Options, release, write_graph
+    from exporter.huggingface import write_tokenizer
     from runtime.spec import ClassifierSpec
     from trainer.checkpoint import Classifier, save_model
     from trainer.gpt2 import SHAPES
@@ -159,13 +160,12 @@ def prepare(folder: Path, shape: str, optimum: str | None) -> None:
     model = Classifier(SHAPES[shape], ClassifierSpec())
     model.initialize(0)
     save_model(folder, model, model.spec)
-    write_tokenizer(folder / "tokenizer.json")
+    write_tokenizer(folder, 1024)
     write_graph(model.config, release(model), model.spec, Options(), folder / "ours.onnx")
     if optimum:
         subprocess.run([optimum, "-c", EXPORT, str(folder), str(folder / "onnx")], check=True)
         (folder / "onnx" / "model_quantized.onnx").unlink()
-    texts, _ = collection()
-    joblib.dump(svm(texts).__self__, folder / "svm.joblib")
+    joblib.dump(fitted(SVM), folder / "svm.joblib")
 
 
 def cold_start(folder: str, rounds: int, optimum: str | None) -> dict[str, Any]:

@@ -219,10 +219,11 @@ def threads(result: Json) -> str:
 
 
 def throughput(result: Json) -> str:
-    """Messages a second."""
-    rows = [[name, number(value)] for name, value in result["messages_per_second"].items()]
+    """Messages a second and memory."""
+    speed, peak = result["messages_per_second"], result["peak_mb"]
+    rows = [[name, spread(of), number(peak[name]["median"])] for name, of in speed.items()]
     pairs = [[name, ratio(figure)] for name, figure in result["ratios"].items()]
-    head = [f"messages a second, {threads(result)}", "median"]
+    head = [f"{threads(result)}, {result['rounds']} rounds", "messages a second", "peak memory, MB"]
     return f"{grid(head, rows)}\n\n{grid(['times as many', 'median (least–most)'], pairs)}"
 
 
@@ -247,7 +248,17 @@ def scaling(result: Json) -> str:
         for budget in next(iter(budgets.values()))
     ]
     heads = [f"{title}, {workload}" for workload in budgets for title in FIGURES.values()]
-    return "\n\n".join([*parts, grid(["max_batch_tokens", *heads], rows)])
+    parts.append(grid(["max_batch_tokens", *heads], rows))
+    large = result["large"]
+    if large:
+        counts = list(next(iter(large.values())))
+        rows = [
+            [f"{int(count):,}", *(number(of[count][key]) for of in large.values() for key in FIGURES)]
+            for count in counts
+        ]
+        heads = [f"{title}, {name}" for name in large for title in FIGURES.values()]
+        parts.append(grid(["124M, messages", *heads], rows))
+    return "\n\n".join(parts)
 
 
 FIGURES = {"messages_per_second": "messages a second", "peak_mb": "peak MB"}
@@ -331,8 +342,8 @@ def training(result: Json) -> str:
     rows = [
         [
             title,
-            number(run["seconds"]),
-            times(faster[name]) if name in faster else "",
+            spread(of_rounds(run)),
+            ratio(faster[name]) if name in faster else "",
             *(f"{100 * run['accuracy'][part]:.2f}" for part in ("train", "validation", "test")),
             ", ".join(f"{phase} {number(seconds)}" for phase, seconds in run.get("phases", {}).items()),
         ]
@@ -347,6 +358,16 @@ def training(result: Json) -> str:
             f"{result['largest_difference_of_a_loss']:.1e}."
         )
     return text
+
+
+def of_rounds(run: Json) -> dict[str, float]:
+    """Seconds of the rounds; of a run that was done once, what its own epochs would come to."""
+    seconds = run["seconds_of_rounds"]
+    if len(seconds) == 1 and "epoch_seconds" in run:
+        epochs = run["epoch_seconds"]
+        rest = run["seconds"] - sum(epochs)
+        seconds = [run["seconds"], *(len(epochs) * one + rest for one in (min(epochs), max(epochs)))]
+    return {"median": float(np.median(seconds)), "least": min(seconds), "most": max(seconds)}
 
 
 def training_memory(result: Json) -> str:
@@ -515,8 +536,9 @@ def short_throughput(result: Json) -> list[Row]:
     return [
         (
             f"the collection, text to label, {threads(result)}",
-            f"{pair.split(' / ')[0].removeprefix('ours ')}: {number(speed[pair.split(' / ')[0]])} messages a second",
-            f"{pair.split(' / ')[1]}: {number(speed[pair.split(' / ')[1]])}",
+            f"{pair.split(' / ')[0].removeprefix('ours ')}: "
+            f"{number(speed[pair.split(' / ')[0]]['median'])} messages a second",
+            f"{pair.split(' / ')[1]}: {number(speed[pair.split(' / ')[1]]['median'])}",
             ratio(figure),
         )
         for pair, figure in result["ratios"].items()
@@ -547,7 +569,7 @@ def short_training(result: Json) -> list[Row]:
             f"fine-tuning 124M, {result['epochs']} epochs, {name}",
             f"{number(runs[name]['seconds'])} s",
             f"the textbook's loop: {number(runs['book']['seconds'])} s",
-            times(faster[name]),
+            ratio(faster[name]),
         )
         for name in ("fp32", "bf16")
         if name in faster
@@ -607,7 +629,7 @@ TABLES = {
     "latency_1": Table(f"latency.py {OTHER} --threads 1 --rounds 2", latency),
     "runtime_throughput_2": Table(f"runtime_throughput.py {OTHER} --threads 2", throughput),
     "runtime_throughput_1": Table(f"runtime_throughput.py {OTHER} --threads 1 --stride 4 --rounds 2", throughput),
-    "scaling": Table("scaling.py --full", scaling),
+    "scaling": Table("scaling.py --full --large 124M_INT8.onnx 124M_FP32.onnx", scaling),
     "footprint": Table(f"footprint.py {OTHER}", footprint),
     "runtime_footprint": Table("runtime_footprint.py --large 124M_INT8.onnx", runtime_footprint),
     "runtime_soak": Table("runtime_soak.py", soak),

@@ -1,22 +1,23 @@
-"""From text to labels, messages a second: the runtime beside what a user would pick instead.
+"""From text to labels, messages a second and peak memory: the runtime beside what a user would pick instead.
 
     python benchmarks/runtime_throughput.py --optimum-python OTHER/bin/python [--stride 1] [--rounds 3] [--threads 2]
 
 OTHER is an environment of its own with `pip install optimum-onnx[onnxruntime]`. The messages are every STRIDE-th of the
-SMS Spam Collection, in file order. 124M (random weights, speed does not depend on them): the files of `spam-export
---target onnxruntime --opset 23` through `SpamClassifier`, Optimum's int8 file through transformers' tokenizer in padded
-batches of 32, and PyTorch eager one message at a time padded to 120 tokens, as the textbook recipe classifies (on fewer
-messages, it is slow). The shipped model: beside scikit-learn's word and character TF-IDF with a linear SVM. Every
-contestant has a process of its own, bound to as many CPUs as threads are asked for; they take turns; ratios are taken
-within a round. Some 20 minutes; a STRIDE of 4 takes 5.
+SMS Spam Collection, in file order; slow contestants get every so many-th of those, which tells as much of their speed.
+124M (random weights, speed does not depend on them): the files of `spam-export --target onnxruntime --opset 23` through
+`SpamClassifier`; Optimum's through transformers' tokenizer in padded batches of 32; OpenVINO on Optimum's fp32 file in
+the same batches; PyTorch eager one message at a time, and padded to 120 tokens as the textbook recipe classifies. The
+shipped model: beside scikit-learn's word and character TF-IDF with a linear SVM, the same with logistic regression, and
+counts of words with naive Bayes; the collection is passed until two seconds are over. Every contestant has a process of
+its own, bound to as many CPUs as threads are asked for; they take turns; ratios are taken within a round. Memory is the
+most that the process had while it classified, its libraries and model included, what making it took not. Some 25
+minutes; a STRIDE of 4 takes 10. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
 import sys
 import tempfile
 import time
@@ -26,24 +27,49 @@ from typing import Any
 
 from export_speed import make_files
 from machine import collection, machine, write_result
-from processes import bind, output_of
+from processes import answer, ask, bind, forget_peak, memory, optimum_versions, output_of, spread
+
+from exporter.huggingface import write_tokenizer
 
 BATCH = 32
 PADDED = 120
-TORCH_EVERY = 12
-"""PyTorch eager gets one of so many messages."""
+LEAST_SECONDS = 2.0
+"""The small ones classify the collection for so long."""
+OURS_INT8, OURS_FP32, OURS_SMALL = "ours 124M int8", "ours 124M fp32", "ours small"
+EAGER_PADDED, EAGER = "PyTorch eager, padded to 120", "PyTorch eager"
+OPTIMUM_INT8, OPTIMUM_FP32 = "Optimum int8, batches of 32", "Optimum fp32, batches of 32"
+OPENVINO = "OpenVINO on Optimum's, batches of 32"
+SVM, LOGISTIC, BAYES = "TF-IDF and linear SVM", "TF-IDF and logistic regression", "naive Bayes"
+EVERY = {EAGER_PADDED: 12, EAGER: 12, OPTIMUM_FP32: 4, OPENVINO: 4}
+"""The slow ones get one of so many messages."""
+PAIRS = (
+    (OURS_INT8, OPTIMUM_INT8),
+    (OURS_INT8, OPENVINO),
+    (OURS_INT8, EAGER),
+    (OURS_INT8, EAGER_PADDED),
+    (OURS_FP32, OPTIMUM_FP32),
+    (OURS_FP32, OPENVINO),
+    (OURS_FP32, EAGER),
+    (OURS_FP32, EAGER_PADDED),
+    (OURS_SMALL, SVM),
+    (OURS_SMALL, LOGISTIC),
+    (OURS_SMALL, BAYES),
+)
+
+Figures = dict[str, float]
+"""``messages_per_second`` and ``peak_mb`` of one turn."""
+Classify = Callable[[Sequence[str]], object]
 
 OPTIMUM = """
-import json, sys, time
+import ctypes, gc, json, sys, time
 import torch
 from optimum.onnxruntime import ORTModelForSequenceClassification
 from transformers import PreTrainedTokenizerFast
 import onnxruntime as ort
-folder, tokenizer_file, data, threads, batch = sys.argv[1:]
+folder, file, tokenizer_file, data, threads, batch = sys.argv[1:]
 options = ort.SessionOptions()
 options.intra_op_num_threads = int(threads)
-model = ORTModelForSequenceClassification.from_pretrained(
-    folder, file_name="model_quantized.onnx", session_options=options)
+model = ORTModelForSequenceClassification.from_pretrained(folder, file_name=file, session_options=options)
 tokenizer = PreTrainedTokenizerFast(tokenizer_file=tokenizer_file, pad_token="<|endoftext|>")
 texts = json.loads(open(data).read())
 def classify(texts):
@@ -55,9 +81,14 @@ def classify(texts):
         labels += model(**inputs).logits.argmax(-1).tolist()
     return labels
 classify(texts[:64])
+gc.collect()
+ctypes.CDLL(None).malloc_trim(0)
+open("/proc/self/clear_refs", "w").write("5")
 start = time.perf_counter()
 classify(texts)
-print(json.dumps(len(texts) / (time.perf_counter() - start)))
+seconds = time.perf_counter() - start
+peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(json.dumps({"messages_per_second": len(texts) / seconds, "peak_mb": peak * 1024 / 1e6}))
 """
 
 
@@ -71,90 +102,102 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model", type=Path, help="the small model; by default the shipped one")
     parser.add_argument("--only", choices=("124m", "small"))
-    parser.add_argument("--child", nargs="*", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.child:
-        print(json.dumps(child(*arguments.child)))
-        return
     bind(arguments.threads)
     with tempfile.TemporaryDirectory() as scratch:
         contestants = contests(arguments, Path(scratch))
-        rounds: list[dict[str, float]] = []
+        rounds: list[dict[str, Figures]] = []
         for number in range(arguments.rounds):
             rounds.append({name: run() for name, run in contestants.items()})
             print(f"round {number + 1}: {rounds[-1]}", file=sys.stderr)
-    result = machine() | summary(rounds, arguments)
-    write_result(f"runtime_throughput_{arguments.threads}", result)
-    print(json.dumps(result["messages_per_second"], indent=1), json.dumps(result["ratios"], indent=1))
+    result = {"threads": arguments.threads, "stride": arguments.stride, "rounds": arguments.rounds} | summary(rounds)
+    write_result(
+        f"runtime_throughput_{arguments.threads}",
+        result | machine() | optimum_versions(arguments.optimum_python),
+    )
+    print(json.dumps(result, indent=1))
 
 
-def contests(arguments: argparse.Namespace, scratch: Path) -> dict[str, Callable[[], float]]:
-    """What runs, by name: each call gives messages a second."""
+def contests(arguments: argparse.Namespace, scratch: Path) -> dict[str, Callable[[], Figures]]:
+    """What runs, by name: each call is a turn."""
     texts, _ = collection()
-    data = scratch / "texts.json"
-    every = scratch / "all.json"
-    data.write_text(json.dumps(texts[:: arguments.stride]))
-    every.write_text(json.dumps(texts))
-    found: dict[str, Callable[[], float]] = {}
+
+    def messages(every: int) -> str:
+        path = scratch / f"{every}.json"
+        path.write_text(json.dumps(texts[::every]))
+        return str(path)
+
+    def turn(name: str, kind: str, model: str = "", every: int = 1) -> None:
+        request = {"kind": kind, "model": model, "data": messages(every * EVERY.get(name, 1))}
+        found[name] = lambda: ask(__file__, request | {"threads": arguments.threads})
+
+    found: dict[str, Callable[[], Figures]] = {}
     if arguments.only != "small":
         work = arguments.work or scratch
         files = make_files(work, "gpt2", arguments.optimum_python)
-        ours = str(files["onnxruntime-int8-23"][1])
-        found["ours 124M int8"] = lambda: in_a_process("ours", ours, str(data))
-        exact = str(files["onnxruntime-fp32-23"][1])
-        found["ours 124M fp32"] = lambda: in_a_process("ours", exact, str(data))
-        found["PyTorch eager, padded to 120"] = lambda: in_a_process("torch", str(data))
+        stride = arguments.stride
+        turn(OURS_INT8, "ours", str(files["onnxruntime-int8-23"][1]), stride)
+        turn(OURS_FP32, "ours", str(files["onnxruntime-fp32-23"][1]), stride)
+        turn(EAGER_PADDED, "padded", every=stride)
+        turn(EAGER, "eager", every=stride)
         if arguments.optimum_python:
-            tokenizer = str(write_tokenizer(scratch / "tokenizer.json"))
-            command = [
-                str(arguments.optimum_python), "-c", OPTIMUM, str(work / "optimum"), tokenizer, str(data),
-                str(arguments.threads), str(BATCH),
-            ]  # fmt: skip
-            found["Optimum int8, batches of 32"] = lambda: float(output_of(command))
+            turn(OPENVINO, "openvino", str(files["optimum-fp32"][1]), stride)
+            write_tokenizer(scratch, 1024)
+            tokenizer = str(scratch / "tokenizer.json")
+            for name, file in ((OPTIMUM_INT8, "model_quantized.onnx"), (OPTIMUM_FP32, "model.onnx")):
+                data = messages(stride * EVERY.get(name, 1))
+                rest = [str(work / "optimum"), file, tokenizer, data, str(arguments.threads), str(BATCH)]
+                command = [str(arguments.optimum_python), "-c", OPTIMUM, *rest]
+                found[name] = lambda command=command: json.loads(output_of(command))
     if arguments.only != "124m":
-        small = str(arguments.model or "")
-        found["ours small"] = lambda: in_a_process("ours", small, str(every))
-        found["TF-IDF and linear SVM"] = lambda: in_a_process("svm", str(every))
+        turn(OURS_SMALL, "ours", str(arguments.model or ""))
+        for name in (SVM, LOGISTIC, BAYES):
+            turn(name, name)
     return found
 
 
-def in_a_process(*arguments: str) -> float:
-    """`child` in a new process."""
-    return float(output_of([sys.executable, __file__, "--child", *arguments]))
+def serve(kind: str, model: str, data: str, threads: int) -> Figures:
+    """A turn."""
+    texts: list[str] = json.loads(Path(data).read_text())
+    classify: Classify = CONTESTANTS[kind](model, threads) if kind in CONTESTANTS else fitted(kind).predict
+    classify(texts[:64] if kind not in ("eager", "padded") else texts[:2])
+    forget_peak()
+    least = 0.0 if model or kind in ("eager", "padded") else LEAST_SECONDS
+    start, passes = time.perf_counter(), 0
+    while not passes or time.perf_counter() - start < least:
+        classify(texts)
+        passes += 1
+    speed = passes * len(texts) / (time.perf_counter() - start)
+    return {"messages_per_second": speed, "peak_mb": memory("VmHWM")}
 
 
-def child(kind: str, *arguments: str) -> float:
-    """Messages a second of one contestant, warmed up."""
-    texts: list[str] = json.loads(Path(arguments[-1]).read_text())
-    if kind == "ours":
-        from runtime import SpamClassifier
+def ours(model: str, threads: int) -> Classify:
+    """The runtime on a file, or on the shipped model with as many threads as it takes itself."""
+    from runtime import SpamClassifier
 
-        classify: Callable[[Sequence[str]], object] = SpamClassifier(arguments[0] or None).predict
-    elif kind == "torch":
-        classify, texts = eager(), texts[::TORCH_EVERY]
-    else:
-        classify = svm(texts)
-    classify(texts[:64] if kind != "torch" else texts[:2])
-    start = time.perf_counter()
-    classify(texts)
-    return len(texts) / (time.perf_counter() - start)
+    return (SpamClassifier(model, threads=threads) if model else SpamClassifier()).predict
 
 
-def eager() -> Callable[[Sequence[str]], object]:
+def padded(_: str, threads: int) -> Classify:
     """transformers' GPT-2 in PyTorch, a message at a time, padded or cut to 120 tokens."""
+    return eager("", threads, PADDED)
+
+
+def eager(_: str, threads: int, length: int = 0) -> Classify:
+    """transformers' GPT-2 in PyTorch, a message at a time, with no more tokens than it has."""
     import torch
     from transformers import GPT2Config, GPT2ForSequenceClassification
 
     from runtime.tokenizer import encode
 
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(threads)
     model = GPT2ForSequenceClassification(GPT2Config(num_labels=2, pad_token_id=-1)).eval()
 
     def classify(texts: Sequence[str]) -> list[int]:
         labels = []
         for text in texts:
-            ids = encode(text, PADDED)[0]
-            row = torch.tensor([ids + [50256] * (PADDED - len(ids))])
+            ids = encode(text, length or 1024)[0]
+            row = torch.tensor([ids + [50256] * (length - len(ids))])
             with torch.no_grad():
                 labels.append(
                     int(model.transformer(row).last_hidden_state[:, -1].matmul(model.score.weight.T).argmax())
@@ -164,13 +207,45 @@ def eager() -> Callable[[Sequence[str]], object]:
     return classify
 
 
-def svm(texts: Sequence[str]) -> Callable[[Sequence[str]], object]:
-    """Words and characters, as people set it up; fitted on the collection."""
+def openvino(model: str, threads: int) -> Classify:
+    """OpenVINO in its own precision for this CPU, in padded batches, with the runtime's tokenizer."""
+    import numpy as np
+    from openvino import Core
+
+    from runtime.batching import pad
+    from runtime.tokenizer import encode
+
+    compiled = Core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"})
+    names = [port.get_any_name() for port in compiled.inputs]
+
+    def classify(texts: Sequence[str]) -> list[int]:
+        labels: list[int] = []
+        for start in range(0, len(texts), BATCH):
+            rows = [np.array(encode(text, 1024)[0], np.uint16) for text in texts[start : start + BATCH]]
+            ids, mask = pad(rows)
+            positions = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
+            every = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
+            labels += compiled({name: every[name] for name in names})[0].argmax(-1).tolist()
+        return labels
+
+    return classify
+
+
+def fitted(kind: str) -> Any:
+    """A scikit-learn pipeline as people set it up, fitted on the collection."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.naive_bayes import MultinomialNB
     from sklearn.pipeline import make_pipeline
     from sklearn.svm import LinearSVC
 
-    labels = ["spam" if label else "ham" for label in collection()[1]]
-    return make_pipeline(words_and_characters(), LinearSVC()).fit(texts, labels).predict
+    parts: dict[str, Callable[[], tuple[Any, Any]]] = {
+        SVM: lambda: (words_and_characters(), LinearSVC()),
+        LOGISTIC: lambda: (words_and_characters(), LogisticRegression(C=10, max_iter=1000)),
+        BAYES: lambda: (CountVectorizer(), MultinomialNB()),
+    }
+    texts, labels = collection()
+    return make_pipeline(*parts[kind]()).fit(texts, ["spam" if label else "ham" for label in labels])
 
 
 def words_and_characters() -> Any:
@@ -183,47 +258,29 @@ def words_and_characters() -> Any:
     return make_union(words, characters)
 
 
-def write_tokenizer(path: Path) -> Path:
-    """GPT-2's tokenizer in Hugging Face's own file form, from the shipped vocabulary."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers.convert_slow_tokenizer import TikTokenConverter, bytes_to_unicode
-
-    from runtime.tokenizer import SPLIT_PATTERN, VOCABULARY
-
-    converter = TikTokenConverter(vocab_file=str(VOCABULARY), pattern=SPLIT_PATTERN)
-    vocabulary, merges = converter.extract_vocab_merges_from_model(str(VOCABULARY))
-    assert len(bytes_to_unicode()) == 256
-    tokenizer = Tokenizer(models.BPE(vocab={**vocabulary, "<|endoftext|>": 50256}, merges=merges))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.save(str(path))
-    return path
+CONTESTANTS: dict[str, Callable[[str, int], Classify]] = {
+    "ours": ours,
+    "padded": padded,
+    "eager": eager,
+    "openvino": openvino,
+}
 
 
-def summary(rounds: list[dict[str, float]], arguments: argparse.Namespace) -> dict[str, object]:
-    """Medians over the rounds, and ratios with their spread."""
-    pairs = [
-        ("ours 124M int8", "Optimum int8, batches of 32"),
-        ("ours 124M int8", "PyTorch eager, padded to 120"),
-        ("ours 124M fp32", "PyTorch eager, padded to 120"),
-        ("ours small", "TF-IDF and linear SVM"),
-    ]
-    ratios = {}
-    for ours, theirs in pairs:
-        if ours in rounds[0] and theirs in rounds[0]:
-            values = sorted(one[ours] / one[theirs] for one in rounds)
-            ratios[f"{ours} / {theirs}"] = {
-                "median": round(statistics.median(values), 2),
-                "least": round(values[0], 2),
-                "most": round(values[-1], 2),
-            }
-    return {
-        "threads": arguments.threads,
-        "stride": arguments.stride,
-        "rounds": len(rounds),
-        "messages_per_second": {n: round(statistics.median(one[n] for one in rounds), 1) for n in rounds[0]},
-        "ratios": ratios,
+def summary(rounds: Sequence[dict[str, Figures]]) -> dict[str, Any]:
+    """Medians over the rounds with their spread, and ratios taken within a round."""
+    figures = {
+        key: {name: spread([one[name][key] for one in rounds]) for name in rounds[0]}
+        for key in ("messages_per_second", "peak_mb")
     }
+    ratios = {
+        f"{own} / {peer}": spread(
+            [one[own]["messages_per_second"] / one[peer]["messages_per_second"] for one in rounds]
+        )
+        for own, peer in PAIRS
+        if own in rounds[0] and peer in rounds[0]
+    }
+    return figures | {"ratios": ratios}
 
 
-if __name__ == "__main__":
-    main()
+if __name__ == "__main__" and not answer(serve):
+    sys.exit(main())

@@ -1,13 +1,14 @@
 """How speed and memory scale: with the number of messages, with their length, and with the batch budget.
 
-    python benchmarks/scaling.py [--model SMALL.onnx] [--rounds 2] [--threads 2] [--full]
+    python benchmarks/scaling.py [--model SMALL.onnx] [--rounds 2] [--threads 2] [--full] [--large FILE ...]
 
 The small model (by default the shipped one, else artifacts/spam.onnx) beside scikit-learn's word and character TF-IDF
 with a linear SVM, all messages at once and 1,024 at a time. Text to labels; messages are drawn from the SMS Spam
 Collection with replacement. Every contestant has a process of its own, bound to as many CPUs as threads are asked for,
 and they take turns. Memory is the most that the process had while it classified, its libraries and model included. The
 peak is counted anew after the SVM was fitted, so that fitting is not in it. About 5 minutes; 10 more with --full, which
-adds 1,000,000 messages, once. Linux only.
+adds 1,000,000 messages, once. --large adds files of 124M, each alone, once for each of --large-counts; a million take
+them hours. Linux only.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--full", action="store_true", help=f"{FULL:,} messages too, once")
+    parser.add_argument("--large", nargs="*", type=Path, default=[], help="files of 124M")
+    parser.add_argument("--large-counts", nargs="*", type=int, default=COUNTS[:2], help="messages for those")
     parser.add_argument("--quick", action="store_true", help="see whether it works: little of everything")
     arguments = parser.parse_args()
     bind(arguments.threads)
@@ -69,6 +72,13 @@ def main() -> None:
             "the collection's": {"count": min(counts[1], 5_000)},
             "16,000 characters each": {"count": total // 16_000, "characters": 16_000},
         }.items()
+    }
+    result["large"] = {
+        file.stem: {
+            str(count): ask(__file__, settings | {"contestant": OURS, "model": str(file), "count": count})
+            for count in arguments.large_counts
+        }
+        for file in arguments.large
     }
     write_result("scaling", result | {"rounds": arguments.rounds} | machine())
 
@@ -111,9 +121,9 @@ def serve(
 
         classify = SpamClassifier(model, threads=threads, **({"max_batch_tokens": budget} if budget else {})).stream
     else:
-        from runtime_throughput import svm
+        from runtime_throughput import SVM, fitted
 
-        predict = svm(texts)
+        predict = fitted(SVM).predict
         classify = chunked(predict) if "at a time" in contestant else lambda messages: predict(list(messages))
     for _ in classify(texts[:CHUNK]):
         pass

@@ -107,6 +107,21 @@ def test_the_saved_recipe_makes_the_same_model_again(
         assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes(), name
 
 
+def test_several_processes_make_one_checkpoint(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    out, done = trained
+    arguments = ["--standalone", "--nproc-per-node", 2, BIN / "spam-train", *QUICK, "--out", tmp_path / "checkpoint"]
+    both = command("torchrun", *arguments, "--target-fpr", 0.01, OMP_NUM_THREADS="1", GLOO_SOCKET_IFNAME="lo")
+    assert both.returncode == 0, both.stderr[-2000:]
+    assert both.stdout.count("accuracy") == done.stdout.count("accuracy"), "one of the processes tells of the result"
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+    assert {path.name for path in (tmp_path / "checkpoint").iterdir()} == {path.name for path in out.iterdir()}
+    alone, together = (json.loads((path / "metrics.json").read_text()) for path in (out, tmp_path / "checkpoint"))
+    assert together["test"]["count"] == alone["test"]["count"]
+    assert together["test"]["accuracy"] == pytest.approx(alone["test"]["accuracy"], abs=0.1)
+
+
 def test_runs_killed_at_random_moments_resume_to_the_same_weights(tmp_path: Path) -> None:
     """`KILLS=50 pytest -k killed` for a long one."""
     recipe = [*QUICK, "--epochs", "6"]

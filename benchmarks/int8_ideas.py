@@ -481,6 +481,7 @@ def session_of(graph: ModelProto) -> verify.Model:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 2
     options.log_severity_level = 3
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     opened = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return verify.session_model(opened)
 

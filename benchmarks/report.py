@@ -138,7 +138,9 @@ def number(value: float) -> str:
 
 
 def spread(figure: Mapping[str, float], unit: str = "") -> str:
-    """A median with the least and the most of the rounds."""
+    """A median with the least and the most of the rounds, where they differ."""
+    if figure["least"] == figure["most"]:
+        return f"{number(figure['median'])}{unit}"
     return f"{number(figure['median'])}{unit} ({number(figure['least'])}–{number(figure['most'])})"
 
 
@@ -149,7 +151,9 @@ def times(value: float) -> str:
 
 def ratio(figure: Mapping[str, float]) -> str:
     """A ratio with its spread, bold where ours is behind."""
-    text = f"{times(figure['median'])} ({times(figure['least'])}–{times(figure['most'])})"
+    text = times(figure["median"])
+    if figure["least"] != figure["most"]:
+        text += f" ({times(figure['least'])}–{times(figure['most'])})"
     return f"**{text}**" if figure["median"] < 1 else text
 
 
@@ -530,19 +534,38 @@ def short_latency(result: Json) -> list[Row]:
     ]
 
 
+IN_SHORT = (
+    ("ours 124M int8", "Optimum int8, batches of 32"),
+    ("ours 124M int8", "OpenVINO on Optimum's, batches of 32"),
+    ("ours 124M int8", "PyTorch eager, padded to 120"),
+    ("ours 124M fp32", "Optimum fp32, batches of 32"),
+    ("ours small", SVM),
+    ("ours small", "naive Bayes"),
+)
+"""Of bulk, what the summary has."""
+
+
 def short_throughput(result: Json) -> list[Row]:
-    """Messages a second."""
-    speed = result["messages_per_second"]
-    return [
+    """Messages a second, and memory."""
+    speed, peak = (
+        {name: of["median"] for name, of in result[key].items()} for key in ("messages_per_second", "peak_mb")
+    )
+    rows = [
         (
             f"the collection, text to label, {threads(result)}",
-            f"{pair.split(' / ')[0].removeprefix('ours ')}: "
-            f"{number(speed[pair.split(' / ')[0]]['median'])} messages a second",
-            f"{pair.split(' / ')[1]}: {number(speed[pair.split(' / ')[1]]['median'])}",
-            ratio(figure),
+            f"{own.removeprefix('ours ')}: {number(speed[own])} messages a second",
+            f"{peer}: {number(speed[peer])}",
+            ratio(result["ratios"][f"{own} / {peer}"]),
         )
-        for pair, figure in result["ratios"].items()
+        for own, peer in IN_SHORT
     ]
+    own, peer = IN_SHORT[0]
+    memory = (
+        "peak memory of it",
+        f"{own.removeprefix('ours ')}: {number(peak[own])} MB",
+        f"{peer}: {number(peak[peer])} MB",
+    )
+    return [*rows, (*memory, times(peak[peer] / peak[own]))]
 
 
 def short_footprint(result: Json) -> list[Row]:

@@ -29,8 +29,6 @@ from export_speed import make_files
 from machine import collection, machine, write_result
 from processes import answer, ask, bind, forget_peak, memory, optimum_versions, output_of, spread
 
-from exporter.huggingface import write_tokenizer
-
 BATCH = 32
 PADDED = 120
 LEAST_SECONDS = 2.0
@@ -120,6 +118,8 @@ def main() -> None:
 
 def contests(arguments: argparse.Namespace, scratch: Path) -> dict[str, Callable[[], Figures]]:
     """What runs, by name: each call is a turn."""
+    from exporter.huggingface import write_tokenizer  # brings PyTorch, which no turn of the others must have in memory
+
     texts, _ = collection()
 
     def messages(every: int) -> str:

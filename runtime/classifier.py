@@ -96,7 +96,8 @@ class SpamClassifier:
             threshold: Spam probability from which a message is spam; by default the one in the file.
             session_options: onnxruntime's settings, laid over those of this package: names with a dot are
                 configuration entries, others attributes of ``onnxruntime.SessionOptions``.
-            providers: onnxruntime execution providers, in order of preference; the CPU by default.
+            providers: onnxruntime execution providers, in order of preference; the CPU by default. Others want a
+                portable file: the shipped model and those of ``spam-export --target onnxruntime`` are for the CPU's.
 
         Raises:
             ModelError: The file cannot be served, or a provider is not there.

@@ -34,8 +34,8 @@ PADDED = 120
 PADDED_EVERY = 10
 TURN_SECONDS = 0.3
 
-Run = Callable[[np.ndarray], object]
-"""Computes the logits of ids, int64 (1, tokens)."""
+Run = Callable[..., Any]
+"""Computes the logits of ids, int64 (messages, tokens), OpenVINO's with a mask after them where there is padding."""
 
 
 def main() -> None:
@@ -152,7 +152,7 @@ def openvino(model: str, threads: int) -> Run:
 
     compiled = Core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"})
     names = [port.get_any_name() for port in compiled.inputs]
-    return lambda ids: compiled({name: feeds(ids)[name] for name in names})
+    return lambda ids, mask=None: compiled({name: feeds(ids, mask)[name] for name in names})
 
 
 def eager(model: str, threads: int) -> Run:
@@ -174,9 +174,10 @@ def eager(model: str, threads: int) -> Run:
     return run
 
 
-def feeds(ids: np.ndarray) -> dict[str, np.ndarray]:
+def feeds(ids: np.ndarray, mask: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """All inputs that an exported file may have."""
-    return {"input_ids": ids, "attention_mask": np.ones_like(ids), "position_ids": np.arange(ids.shape[1])[None]}
+    positions = np.tile(np.arange(ids.shape[1]), (len(ids), 1))
+    return {"input_ids": ids, "attention_mask": np.ones_like(ids) if mask is None else mask, "position_ids": positions}
 
 
 RUNNERS: dict[str, Callable[[str, int], Run]] = {

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from evasions import EVASIONS, evaded
 from machine import RESULTS, ROOT, collection, machine, write_result
+from runtime_throughput import BAYES, LOGISTIC, SVM, pipeline
 
 Scores = np.ndarray
 """Of each message, higher for spam."""
@@ -53,43 +54,16 @@ KEPT_BACK = 8
 """Of our training messages every so many-th is for calibration only."""
 
 
-def tfidf(model: Callable[[int], Any]) -> Fit:
-    """Words and pairs of words, and 2 to 5 characters within words, before a linear model."""
+def scikit_learn(kind: str) -> Fit:
+    """One of the pipelines that are measured in bulk."""
 
     def fit(texts: Sequence[str], labels: Sequence[int], seed: int) -> Judge:
-        from runtime_throughput import words_and_characters
-        from sklearn.pipeline import make_pipeline
-
-        pipeline = make_pipeline(words_and_characters(), model(seed)).fit(texts, labels)
-        if not hasattr(pipeline, "predict_proba"):
-            return Judge(pipeline.decision_function, 0.0, probabilities=False)
-        return Judge(lambda others: pipeline.predict_proba(others)[:, 1])
+        fitted = pipeline(kind, seed).fit(texts, labels)
+        if not hasattr(fitted, "predict_proba"):
+            return Judge(fitted.decision_function, 0.0, probabilities=False)
+        return Judge(lambda others: fitted.predict_proba(others)[:, 1])
 
     return fit
-
-
-def logistic(seed: int) -> Any:
-    """With C=10: with scikit-learn's own C=1 it misses much more spam of so few messages."""
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(C=10, max_iter=1000, random_state=seed)
-
-
-def svm(seed: int) -> Any:
-    """With scikit-learn's own settings."""
-    from sklearn.svm import LinearSVC
-
-    return LinearSVC(random_state=seed)
-
-
-def naive_bayes(texts: Sequence[str], labels: Sequence[int], seed: int) -> Judge:
-    """Multinomial, on counts of words, as tutorials do it."""
-    from sklearn.feature_extraction.text import CountVectorizer
-    from sklearn.naive_bayes import MultinomialNB
-    from sklearn.pipeline import make_pipeline
-
-    pipeline = make_pipeline(CountVectorizer(), MultinomialNB()).fit(texts, labels)
-    return Judge(lambda others: pipeline.predict_proba(others)[:, 1])
 
 
 def fasttext(texts: Sequence[str], labels: Sequence[int], seed: int) -> Judge:
@@ -150,9 +124,7 @@ def description() -> Any:
 CONTESTANTS: dict[str, Fit] = {
     "nano": ours(model="nano"),
     "shipped": ours(calibrated=False, config=ROOT / "recipes" / "shipped.toml"),
-    "TF-IDF and linear SVM": tfidf(svm),
-    "TF-IDF and logistic regression": tfidf(logistic),
-    "naive Bayes": naive_bayes,
+    **{name: scikit_learn(name) for name in (SVM, LOGISTIC, BAYES)},
     "fastText": fasttext,
 }
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import processes
 from machine import RESULTS, ROOT
 from scipy import stats
 
@@ -366,12 +367,9 @@ def training(result: Json) -> str:
 
 def of_rounds(run: Json) -> dict[str, float]:
     """Seconds of the rounds; of a run that was done once, what its own epochs would come to."""
-    seconds = run["seconds_of_rounds"]
-    if len(seconds) == 1 and "epoch_seconds" in run:
-        epochs = run["epoch_seconds"]
-        rest = run["seconds"] - sum(epochs)
-        seconds = [run["seconds"], *(len(epochs) * one + rest for one in (min(epochs), max(epochs)))]
-    return {"median": float(np.median(seconds)), "least": min(seconds), "most": max(seconds)}
+    seconds, epochs = run["seconds_of_rounds"], run.get("epoch_seconds", [])
+    rest = run["seconds"] - sum(epochs)
+    return processes.spread([*seconds, *(len(epochs) * one + rest for one in epochs)])
 
 
 def training_memory(result: Json) -> str:

@@ -35,6 +35,10 @@ class GraphBuilder:
         """An int64 vector with these values."""
         return self.constant(f"{self.prefix}int64_" + "_".join(map(str, values)), values, np.int64)
 
+    def integer(self, value: int) -> str:
+        """An int64 scalar."""
+        return self.constant(f"{self.prefix}int64_scalar_{value}", value, np.int64)
+
     def number(self, value: float) -> str:
         """A float32 scalar."""
         return self.constant(f"{self.prefix}float_{value:.9g}", value)

@@ -60,8 +60,7 @@ class AttentionInPieces(Gpt2Graph):
             piece = f"{name}.{number}"
             self.node("Sub", [end, start], f"{piece}.queries")
             self.node("Concat", [f"{piece}.queries", end], f"{piece}.shape", axis=0)
-            place = self.constant(f"int64_scalar_{number}", number, np.int64)
-            self.node("Gather", [f"{name}.unseen", place], f"{piece}.unseen")
+            self.node("Gather", [f"{name}.unseen", self.integer(number)], f"{piece}.unseen")
             mask = self.causal_mask(f"{piece}.shape", f"{piece}.unseen", f"{piece}.mask")
             self.node("Slice", [q, start, end, self.integers(axis)], f"{piece}.q")
             self.node("Slice", [k, self.integers(0), end, self.integers(axis_of_keys)], f"{piece}.k")

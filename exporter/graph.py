@@ -78,7 +78,7 @@ class Gpt2Graph(GraphBuilder):
         """int64 (batch,): where in (batch * sequence) each message's last token is."""
         self.node("Squeeze", [self.length], "stride")
         self.node("Size", [self.ids], "tokens")
-        self.node("Range", [self.constant("int64_scalar_0", 0, np.int64), "tokens", "stride"], "rows.first")
+        self.node("Range", [self.integer(0), "tokens", "stride"], "rows.first")
         self.reduce("ReduceSum", self.mask, 1, "lengths", keepdims=False)
         self.node("Add", ["lengths", self.integers(-1)], "lengths.less_1")
         return self.node("Add", ["rows.first", "lengths.less_1"], "rows.read")
@@ -105,7 +105,7 @@ class Gpt2Graph(GraphBuilder):
         """`causal_mask` of a whole message."""
         side = self.longest_at_once
         self.node("Concat", [side, side], "shape.square", axis=0)
-        return self.causal_mask("shape.square", self.constant("int64_scalar_1", 1, np.int64), "mask.causal")
+        return self.causal_mask("shape.square", self.integer(1), "mask.causal")
 
     def causal_mask(self, shape: str, first: str, name: str) -> str:
         """float32 (queries, keys): what is added to the scores. The first query must not see keys from ``first`` on."""

@@ -132,27 +132,22 @@ def test_a_row_of_zeros_has_no_largest_value_and_int8_gives_its_logits_all_the_s
     assert largest_difference(model, session_of(graph_of(model, kind))) < NEAR["int8"]
 
 
-def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Those of the branches inside too."""
+def with_branches(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and those inside it."""
+    yield graph
     for node in graph.node:
-        yield node
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from nodes_of(attribute.g)
-
-
-def results_of(graph: onnx.GraphProto) -> set[str]:
-    """What comes out of a graph, or of a branch."""
-    inside = [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
-    return {output.name for output in graph.output}.union(*map(results_of, inside))
+                yield from with_branches(attribute.g)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("target", get_args(Target))
 def test_every_node_and_constant_serves_the_logits(model: Classifier, target: Target, precision: Precision) -> None:
     graph = graph_of(model, Options(target=target, precision=precision)).graph
-    nodes = list(nodes_of(graph))
-    used = {name for node in nodes for name in node.input} | results_of(graph)
+    graphs = list(with_branches(graph))
+    nodes = [node for one in graphs for node in one.node]
+    used = {name for node in nodes for name in node.input} | {out.name for one in graphs for out in one.output}
     assert all(set(node.output) & used for node in nodes)
     assert {constant.name for constant in graph.initializer} <= used
     assert len({node.name for node in nodes}) == len(nodes)

@@ -256,10 +256,12 @@ def scaling(result: Json) -> str:
     parts.append(grid(["max_batch_tokens", *heads], rows))
     large = result["large"]
     if large:
-        counts = list(next(iter(large.values())))
         rows = [
-            [f"{int(count):,}", *(number(of[count][key]) for of in large.values() for key in FIGURES)]
-            for count in counts
+            [
+                f"{int(count):,}",
+                *(number(of[count][key]) if count in of else "" for of in large.values() for key in FIGURES),
+            ]
+            for count in sorted({count for of in large.values() for count in of}, key=int)
         ]
         heads = [f"{title}, {name}" for name in large for title in FIGURES.values()]
         parts.append(grid(["124M, messages", *heads], rows))

@@ -7,14 +7,15 @@ with a linear SVM, all messages at once and 1,024 at a time. Text to labels; mes
 Collection with replacement. Every contestant has a process of its own, bound to as many CPUs as threads are asked for,
 and they take turns. Memory is the most that the process had while it classified, its libraries and model included. The
 peak is counted anew after the SVM was fitted, so that fitting is not in it. About 5 minutes; 10 more with --full, which
-adds 1,000,000 messages, once. --large adds files of 124M, each alone, once for each of --large-counts; a million take
-them hours. Linux only.
+adds 1,000,000 messages, once. --large adds files of 124M, each alone, once for each of --large-counts: half an hour for
+two files; a million messages take hours. --only-large adds them to what an earlier call has measured. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import random
 import sys
 import time
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from machine import collection, machine, write_result
+from machine import RESULTS, collection, machine, write_result
 from processes import answer, ask, bind, forget_peak, memory, ratios, spread
 
 OURS = "ours"
@@ -45,20 +46,30 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--full", action="store_true", help=f"{FULL:,} messages too, once")
     parser.add_argument("--large", nargs="*", type=Path, default=[], help="files of 124M")
-    parser.add_argument("--large-counts", nargs="*", type=int, default=COUNTS[:2], help="messages for those")
+    parser.add_argument("--large-counts", nargs="*", type=int, default=COUNTS, help="messages for those")
+    parser.add_argument("--only-large", action="store_true", help="those alone; the rest stays as it was measured")
     parser.add_argument("--quick", action="store_true", help="see whether it works: little of everything")
     arguments = parser.parse_args()
     bind(arguments.threads)
-    counts, total = ((100, 300), 40_000) if arguments.quick else (COUNTS, TOTAL_CHARACTERS)
     settings = {"model": str(arguments.model or small_model()), "threads": arguments.threads}
-    result: dict[str, Any] = {"model": Path(settings["model"]).name, "threads": arguments.threads}
-    drawn = {str(count): {"count": count} for count in counts}
-    result["messages"] = compared(settings, drawn, arguments.rounds)
+    result = json.loads((RESULTS / "scaling.json").read_text()) if arguments.only_large else small(settings, arguments)
+    for file in arguments.large:
+        of = result["large"].setdefault(file.stem, {})
+        for count in arguments.large_counts:
+            of[str(count)] = ask(__file__, settings | {"contestant": OURS, "model": str(file), "count": count})
+            print(file.stem, count, of[str(count)], flush=True)
+    write_result("scaling", result | machine())
+
+
+def small(settings: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
+    """All that is measured of the small model and the SVM."""
+    counts, total = ((100, 300), 40_000) if arguments.quick else (COUNTS, TOTAL_CHARACTERS)
+    by_count = compared(settings, {str(count): {"count": count} for count in counts}, arguments.rounds)
     if arguments.full:
-        result["messages"] |= compared(settings, {str(FULL): {"count": FULL}}, 1)
+        by_count |= compared(settings, {str(FULL): {"count": FULL}}, 1)
     equal = {str(length): {"count": total // length, "characters": length} for length in CHARACTERS}
-    result["characters"] = compared(settings, equal, arguments.rounds)
-    result["max_batch_tokens"] = {
+    by_length = compared(settings, equal, arguments.rounds)
+    budgets = {
         workload: {
             str(budget): figures(
                 [
@@ -73,14 +84,15 @@ def main() -> None:
             "16,000 characters each": {"count": total // 16_000, "characters": 16_000},
         }.items()
     }
-    result["large"] = {
-        file.stem: {
-            str(count): ask(__file__, settings | {"contestant": OURS, "model": str(file), "count": count})
-            for count in arguments.large_counts
-        }
-        for file in arguments.large
+    return {
+        "model": Path(settings["model"]).name,
+        "threads": arguments.threads,
+        "rounds": arguments.rounds,
+        "messages": by_count,
+        "characters": by_length,
+        "max_batch_tokens": budgets,
+        "large": {},
     }
-    write_result("scaling", result | {"rounds": arguments.rounds} | machine())
 
 
 def small_model() -> Path:
@@ -100,8 +112,8 @@ def compared(settings: dict[str, Any], workloads: dict[str, dict[str, int]], rou
         ]
         speeds = [{name: one["messages_per_second"] for name, one in turn.items()} for turn in turns]
         found[workload] = {name: figures([turn[name] for turn in turns]) for name in CONTESTANTS}
+        print(workload, {name: one["messages_per_second"] for name, one in found[workload].items()}, flush=True)
         found[workload]["speed_of_ours"] = ratios([{n: 1 / v for n, v in one.items()} for one in speeds], [OURS])[OURS]
-        print(workload, {name: one.get("messages_per_second") for name, one in found[workload].items()})
     return found
 
 

@@ -7,8 +7,8 @@ with a linear SVM, all messages at once and 1,024 at a time. Text to labels; mes
 Collection with replacement. Every contestant has a process of its own, bound to as many CPUs as threads are asked for,
 and they take turns. Memory is the most that the process had while it classified, its libraries and model included. The
 peak is counted anew after the SVM was fitted, so that fitting is not in it. About 5 minutes; 10 more with --full, which
-adds 1,000,000 messages, once. --large adds files of 124M, each alone, once for each of --large-counts; a million take an
-hour in int8 and three in fp32. --only-large adds them to what an earlier call has measured. Linux only.
+adds 1,000,000 messages, once. --large adds files of 124M, each alone, once for each of --large-counts; a million take
+an hour in int8 and three in fp32. --only-large adds them to what an earlier call has measured. Linux only.
 """
 
 from __future__ import annotations

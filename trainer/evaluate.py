@@ -38,8 +38,8 @@ def measure(labels: ArrayLike, scores: Scores, threshold: float = 0.5, *, interv
     """Metrics of spam scores (messages,) against labels (messages,), 1 being spam.
 
     ``confusion_matrix`` is ``[[ham kept, ham called spam], [spam missed, spam caught]]``. What is not defined, such as
-    the ROC AUC of messages of one class, is None. ``intervals`` holds a 95% interval for each: Wilson's for
-    proportions, percentiles of a bootstrap over the messages for the rest.
+    the ROC AUC and the Matthews correlation of messages of one class, is None. ``intervals`` holds a 95% interval for
+    each: Wilson's for proportions, percentiles of a bootstrap over the messages for the rest.
     """
     truth = np.asarray(labels, dtype=np.int64)
     if not len(truth):
@@ -56,7 +56,7 @@ def measure(labels: ArrayLike, scores: Scores, threshold: float = 0.5, *, interv
         "f1": float(sk.f1_score(truth, called, zero_division=0)),
         "roc_auc": float(sk.roc_auc_score(truth, scores)) if both else None,
         "average_precision": float(sk.average_precision_score(truth, scores)) if both else None,
-        "matthews": float(sk.matthews_corrcoef(truth, called)),
+        "matthews": float(sk.matthews_corrcoef(truth, called)) if both else None,
         "false_positive_rate": wrong / (kept + wrong) if kept + wrong else None,
         "expected_calibration_error": calibration_error(truth, scores),
         "confusion_matrix": [[kept, wrong], [missed, caught]],
@@ -84,8 +84,9 @@ def _bootstrap(
         f1 = np.nan_to_num(2 * caught / (2 * caught + wrong + missed))
         spread = np.sqrt((caught + wrong) * (caught + missed) * (kept + wrong) * (kept + missed))
         matthews = np.nan_to_num((caught * kept - wrong * missed) / spread)
-    samples = {"f1": f1, "matthews": matthews}
+    samples = {"f1": f1}
     if both:
+        samples["matthews"] = matthews
         curves: list[tuple[float, float]] = []
         while len(curves) < RESAMPLES // 4:
             chosen = generator.integers(0, len(truth), len(truth))

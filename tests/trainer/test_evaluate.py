@@ -37,8 +37,13 @@ def test_the_threshold_itself_is_spam() -> None:
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_alone_has_no_curves_but_all_else(label: int) -> None:
     result = measure([label] * 5, np.array([0.1, 0.2, 0.3, 0.4, 0.9]))
-    assert result["roc_auc"] is None
+    assert result["roc_auc"] is result["matthews"] is None
     assert result["accuracy"] in (0.8, 0.2)
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_class_without_a_mistake_is_measured_in_silence() -> None:
+    assert measure([0, 0, 0], np.array([0.1, 0.2, 0.3]))["accuracy"] == 1
 
 
 def test_nothing_to_measure_is_said() -> None:

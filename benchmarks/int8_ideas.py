@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import torch
-from machine import RESULTS, collection
+from machine import RESULTS, collection, read_result
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from processes import ask
 
@@ -550,7 +550,7 @@ def main() -> None:
         "untrained": untrained,
     }
     path = RESULTS / "int8_ideas.json"
-    result: dict[str, Table] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    result: dict[str, Table] = read_result("int8_ideas")
     for part in arguments.parts or measures:
         tables = measures[part]()
         result |= tables

@@ -49,6 +49,13 @@ def machine() -> dict[str, Any]:
     }
 
 
+def read_result(name: str) -> dict[str, Any]:
+    """What ``results/NAME.json`` holds; nothing where there is none."""
+    path = RESULTS / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
 def write_result(name: str, values: dict[str, Any]) -> Path:
     """Write ``results/NAME.json``."""
     RESULTS.mkdir(exist_ok=True)

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib.util
-import json
 import multiprocessing
 import os
 import tempfile
@@ -28,7 +27,7 @@ from typing import Any
 
 import numpy as np
 from evasions import EVASIONS, evaded
-from machine import RESULTS, ROOT, collection, machine, write_result
+from machine import ROOT, collection, machine, read_result, write_result
 from runtime_throughput import BAYES, LOGISTIC, SVM, pipeline
 
 Scores = np.ndarray
@@ -154,8 +153,7 @@ def main() -> None:
 
 def earlier(part: str, splits: int) -> dict[str, Any]:
     """Models that an earlier call measured on the same splits: those of this call are put beside them."""
-    path = RESULTS / f"quality_{part}.json"
-    kept = json.loads(path.read_text()) if path.is_file() else {}
+    kept = read_result(f"quality_{part}")
     return kept["models"] if kept.get("splits") == splits else {}
 
 

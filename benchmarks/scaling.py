@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import random
 import sys
 import time
@@ -23,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from machine import RESULTS, collection, machine, write_result
+from machine import collection, machine, read_result, write_result
 from processes import answer, ask, bind, forget_peak, memory, ratios, spread
 
 OURS = "ours"
@@ -52,7 +51,7 @@ def main() -> None:
     arguments = parser.parse_args()
     bind(arguments.threads)
     settings = {"model": str(arguments.model or small_model()), "threads": arguments.threads}
-    result = json.loads((RESULTS / "scaling.json").read_text()) if arguments.only_large else small(settings, arguments)
+    result = read_result("scaling") if arguments.only_large else small(settings, arguments)
     for file in arguments.large:
         of = result["large"].setdefault(file.stem, {})
         for count in arguments.large_counts:

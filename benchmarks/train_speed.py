@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import math
 import statistics
 import time
@@ -32,7 +31,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from machine import RESULTS, machine, sms_path, write_result
+from machine import machine, read_result, sms_path, write_result
 from processes import spread
 from torch import Tensor, nn
 
@@ -250,11 +249,9 @@ def main() -> None:
         "all": lambda: ours(splits, arguments.epochs, "batch", "fp32", "all"),
         "products": lambda: products(splits),
     }
-    earlier = RESULTS / "train_speed.json"
-    summary: dict[str, Any] = {"epochs": arguments.epochs, "runs": {}}
-    if earlier.is_file():
-        kept = json.loads(earlier.read_text())
-        summary["runs"] = kept["runs"] if kept["epochs"] == arguments.epochs else {}
+    kept = read_result("train_speed")
+    summary: dict[str, Any] = {"epochs": arguments.epochs}
+    summary["runs"] = kept["runs"] if kept.get("epochs") == arguments.epochs else {}
     short = [name for name in arguments.only if name in SHORT]
     rest = [name for name in arguments.only if name not in SHORT]
     seconds: dict[str, list[float]] = {name: [] for name in arguments.only}

@@ -81,12 +81,11 @@ def _bootstrap(
     draws = generator.multinomial(len(truth), confusion / len(truth), size=RESAMPLES * 10).T.astype(np.float64)
     kept, wrong, missed, caught = draws
     with np.errstate(invalid="ignore", divide="ignore"):
-        f1 = np.nan_to_num(2 * caught / (2 * caught + wrong + missed))
-        spread = np.sqrt((caught + wrong) * (caught + missed) * (kept + wrong) * (kept + missed))
-        matthews = np.nan_to_num((caught * kept - wrong * missed) / spread)
-    samples = {"f1": f1}
+        samples = {"f1": np.nan_to_num(2 * caught / (2 * caught + wrong + missed))}
+        if both:
+            spread = np.sqrt((caught + wrong) * (caught + missed) * (kept + wrong) * (kept + missed))
+            samples["matthews"] = np.nan_to_num((caught * kept - wrong * missed) / spread)
     if both:
-        samples["matthews"] = matthews
         curves: list[tuple[float, float]] = []
         while len(curves) < RESAMPLES // 4:
             chosen = generator.integers(0, len(truth), len(truth))

@@ -32,7 +32,7 @@ from trainer.data import (
     tokenize,
     write_split,
 )
-from trainer.distill import TEACHER, TEACHERS, bayes_judge, remix, taught
+from trainer.distill import TEACHER, TEACHERS, bayes_judge, remix, taught, tfidf_judge
 from trainer.errors import TrainerError
 from trainer.evaluate import (
     Judged,
@@ -249,13 +249,14 @@ def teachers(
         model, _ = learn(teacher, nano, train, validation, accelerator=accelerator, report=told)
         log.info("%s of %d is trained", name, TEACHERS)
         models.append(model)
-    bayes = bayes_judge(train)
+    linear = [bayes_judge(train), tfidf_judge(train)]
 
     def teach(epoch: int) -> tuple[list[str], Tensor]:
         remixed = remix(train, recipe.distill, recipe.seed, epoch)
         tokens = tokenize(remixed, nano)
         logits = [classify_tokens(model, tokens, accelerator.device).double().numpy() for model in models]
-        targets = taught(train.labels, [one[:, 1] - one[:, 0] for one in logits], bayes(remixed))
+        small = [one[:, 1] - one[:, 0] for one in logits]
+        targets = taught(train.labels, small, [judge(remixed) for judge in linear])
         report("judging", epoch + 1, recipe.epochs, {})
         return remixed, torch.from_numpy(targets)
 

@@ -81,8 +81,8 @@ def test_remixed_messages_are_made_of_words_of_the_training_messages() -> None:
 def test_what_is_taught_follows_the_teachers_and_known_labels_stay() -> None:
     import numpy as np
 
-    targets = taught((1, 0), [np.array([4.0, -9.0])] * 2, np.array([-1.0, -9.0]))
+    targets = taught((1, 0), [np.array([4.0, -9.0])] * 2, [np.array([-1.0, -9.0]), np.array([-3.0, -9.0])])
     assert targets.shape == (4, 2) and np.allclose(targets.sum(1), 1)
     assert targets[0, 1] > 0.9 > 0.1 > targets[1, 1]
-    assert np.isclose(targets[2, 1], 1 / (1 + np.exp(-(0.6 * 4 - 0.4))))
+    assert np.isclose(targets[2, 1], 1 / (1 + np.exp(-(0.5 * 4 - 0.5 * 2))))
     assert targets[3, 1] < 0.001

@@ -1,5 +1,6 @@
 """A model taught by others, through the whole of `learn`."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from accelerate import Accelerator
 from runtime.spec import ClassifierSpec
 from trainer import pipeline
 from trainer.data import Messages, read_messages, write_split
-from trainer.distill import CERTAINTY, bayes_judge
+from trainer.distill import CERTAINTY, Judge, bayes_judge, tfidf_judge
 from trainer.errors import TrainerError
 from trainer.pipeline import learn, train_classifier
 from trainer.recipe import make_recipe
@@ -76,10 +77,13 @@ def test_more_messages_are_learned_from_and_not_measured_on(messages: Messages, 
         train_classifier(replace(recipe, also=str(other)), tmp_path / "no", device="cpu")
 
 
-def test_the_bayesian_teacher_tells_spam_from_ham_and_is_never_surer_than_its_bound() -> None:
+@pytest.mark.parametrize("make", [bayes_judge, tfidf_judge])
+def test_a_linear_teacher_tells_spam_from_ham_and_is_never_surer_than_its_bound(
+    make: Callable[[Messages], Judge],
+) -> None:
     messages = read_messages(SAMPLE)[0]
     learned, others = messages.take(range(0, len(messages), 2)), messages.take(range(1, len(messages), 2))
-    log_odds = bayes_judge(learned)([*others.texts, "", "win a prize now " * 1000])
+    log_odds = make(learned)([*others.texts, "", "win a prize now " * 1000])
     assert ((log_odds[:-2] > 0) == np.array(others.labels)).mean() > 0.85
     assert np.abs(log_odds).max() <= CERTAINTY
 

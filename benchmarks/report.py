@@ -660,7 +660,7 @@ TABLES = {
     "train_speed": Table("train_speed.py", training),
     "train_memory": Table("train_memory.py", training_memory),
     "nano_accuracy": Table("nano_accuracy.py", accuracy),
-    "quality_natural": Table("quality.py --part natural --splits 10", quality),
+    "quality_natural": Table("quality.py --part natural --splits 20", quality),
     "quality_balanced": Table("quality.py --part balanced --splits 10", quality),
     "quality_curve": Table("quality.py --part curve --splits 5", curve),
     "invariance_nano": Table(f"invariance.py {OTHER} --shape nano", invariance),

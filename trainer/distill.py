@@ -23,7 +23,7 @@ Judge = Callable[[Sequence[str]], LogOdds]
 
 TEACHERS = 3
 """Small GPT-2s among the teachers."""
-TEACHER: dict[str, Any] = {"batch_size": 32, "augment": 0.5}
+TEACHER: dict[str, Any] = {"batch_size": 32, "augment": 0.5, "disguise": 0.0}
 """What they are trained with besides nano's defaults. Only the student sees disguises, and copes with them better."""
 LINEAR_SHARE = 0.5
 """Weight of the linear models in the mean."""

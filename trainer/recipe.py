@@ -181,6 +181,8 @@ NANO: dict[str, Any] = {
     "schedule": "cosine",
     "warmup": 0.1,
     "clip": 1.0,
+    "augment": 0.4,
+    "disguise": 0.2,
     "dropout": 0.2,
     "token_dropout": 0.2,
     "label_smoothing": 0.05,
@@ -205,11 +207,16 @@ def make_recipe(config: Path | None = None, **given: Any) -> Recipe:
     }
     defaults = NANO if stated.get("model") == "nano" else {}
     chosen = defaults | stated
+    unfit: set[str] = set()
     if chosen.get("weights") != "random" or chosen.get("trainable") != "all":
-        defaults = {name: value for name, value in defaults.items() if name not in ("spelling", "token_dropout")}
-    elif chosen.get("padding", "batch") != "batch":
-        defaults = {name: value for name, value in defaults.items() if name != "token_dropout"}
-    return Recipe(**(defaults | stated))
+        unfit |= {"spelling", "token_dropout"}
+    if chosen.get("padding", "batch") != "batch":
+        unfit |= {"token_dropout"}
+    if chosen.get("trainable") in ("head", "last-block"):
+        unfit |= {"augment", "disguise"}
+    if not chosen.get("augment"):
+        unfit |= {"disguise"}
+    return Recipe(**({name: value for name, value in defaults.items() if name not in unfit} | stated))
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

@@ -23,8 +23,9 @@ def test_nano_has_its_own_defaults() -> None:
 
 def test_defaults_of_nano_give_way_to_what_is_said() -> None:
     recipe = make_recipe(model="nano", trainable="last-block")
-    assert (recipe.spelling, recipe.token_dropout) == (False, 0.0)
+    assert (recipe.spelling, recipe.token_dropout, recipe.augment, recipe.disguise) == (False, 0.0, 0.0, 0.0)
     assert make_recipe(model="nano", padding="longest").token_dropout == 0.0
+    assert make_recipe(model="nano", augment=0.0).disguise == 0.0 < make_recipe(model="nano").disguise
     with pytest.raises(TrainerError, match="--spelling"):
         make_recipe(model="nano", trainable="last-block", spelling=True)
 

@@ -111,10 +111,10 @@ def test_the_commands_go_from_a_file_to_verdicts(tmp_path: Path, sms_collection:
     assert [verdict["score"] for verdict in served] == pytest.approx(scores, abs=1e-5)
     held_out, _ = read_messages(artifacts / "checkpoint" / "test.tsv")
     spam = [text for text, label in zip(held_out.texts, held_out.labels, strict=True) if label]
-    spaced_out = [" ".join(" ".join(word) if len(word) > 4 else word for word in text.split()) for text in spam]
-    invisible = [" ".join("\u200b".join(word) if len(word) > 4 else word for word in text.split()) for text in spam]
-    for evasion in (spaced_out, invisible):
-        assert SpamClassifier(artifacts / "spam.onnx").predict(evasion).count("spam") > 0.8 * len(spam)
+    classifier = SpamClassifier(artifacts / "spam.onnx")
+    for between in (" ", "\u200b"):
+        evasion = [" ".join(between.join(word) if len(word) > 4 else word for word in text.split()) for text in spam]
+        assert classifier.predict(evasion).count("spam") > 0.8 * len(spam)
     judged = run("spam-eval", "artifacts/spam.onnx", sms_collection, "--out", "report")
     assert "accuracy" in judged.stdout
     report = json.loads((tmp_path / "report" / "metrics.json").read_text())

@@ -20,6 +20,7 @@ from trainer.data import Messages
 LogOdds = NDArray[np.float64]
 """Of messages being spam, (messages,)."""
 Judge = Callable[[Sequence[str]], LogOdds]
+"""What a fitted model says of messages."""
 
 TEACHERS = 3
 """Small GPT-2s among the teachers."""
@@ -103,7 +104,7 @@ def bayes_judge(messages: Messages) -> Judge:
 
 def tfidf_judge(messages: Messages) -> Judge:
     """A logistic regression on TF-IDF of words, pairs of words, and 2 to 5 characters within words. It ranks messages
-    better than the Bayesian model does, of which it is never as sure."""
+    better than the Bayesian model does, and is never as sure."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline, make_union

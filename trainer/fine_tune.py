@@ -19,7 +19,7 @@ from trainer.data import Tokens
 from trainer.errors import TrainerError
 from trainer.features import FeatureCache, batches_by_length
 from trainer.gpt2 import GPT2Classifier, Packing
-from trainer.recipe import Recipe
+from trainer.recipe import FROZEN, Recipe
 from trainer.state import History, RunState
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Trained(nn.Module):
     @property
     def has_frozen_part(self) -> bool:
         """Whether what is trained stands behind blocks that do not change."""
-        return self.trainable in ("head", "last-block")
+        return self.trainable in FROZEN
 
     def learning(self, mode: bool) -> None:
         """Switch dropout on or off; what is frozen has none."""

@@ -19,6 +19,8 @@ else:
 
 Model = Literal["gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "nano"]
 Trainable = Literal["head", "last-block", "all", "lora"]
+FROZEN = ("head", "last-block")
+"""Ways of training in which the blocks below are frozen, and what they make of a message is kept."""
 Balance = Literal["undersample", "weights", "none"]
 Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["fp32", "bf16"]
@@ -153,7 +155,7 @@ class Recipe:
         if self.spelling and (self.weights != "random" or self.trainable != "all"):
             raise TrainerError("--spelling makes embeddings anew: it needs --weights random and --trainable all")
         for name in ("token_dropout", "augment", "distill"):
-            if getattr(self, name) and self.trainable in ("head", "last-block"):
+            if getattr(self, name) and self.trainable in FROZEN:
                 raise TrainerError(
                     f"{flag(name)} changes the messages every epoch, and with --trainable {self.trainable} what the "
                     "frozen blocks make of them is kept: use --trainable all or lora"
@@ -212,7 +214,7 @@ def make_recipe(config: Path | None = None, **given: Any) -> Recipe:
         unfit |= {"spelling", "token_dropout"}
     if chosen.get("padding", "batch") != "batch":
         unfit |= {"token_dropout"}
-    if chosen.get("trainable") in ("head", "last-block"):
+    if chosen.get("trainable") in FROZEN:
         unfit |= {"augment", "disguise"}
     if not chosen.get("augment"):
         unfit |= {"disguise"}

@@ -1,0 +1,264 @@
+"""Fits the table of the wide path: ridge regression on the themes, solved for all of them at once.
+
+Ridge regression rather than gradient steps, since it has one solution, which depends on no order, no rate and no seed.
+The dual problem ``(X X' + ridge) v = y`` is solved by conjugate gradients (Hestenes and Stiefel 1952) on the sparse
+matrix of n-grams, whose memory grows with the text and not with the square of the messages. The same solve gives
+weights that leave out one fold of the messages after the other, so that every message is also scored by weights that
+have not seen it or a near repeat of it; those scores calibrate the logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from torch import Tensor
+
+from trainer.data import Tokens
+from trainer.features import batches_by_length
+from trainer.gpt2 import Packing
+from trainer.wide import BLOCKS, COUNTERS, IDF_UNIT, NGrams, Wide, WideConfig, block_weight
+
+TOKENS_AT_ONCE = 16384
+"""Tokens whose n-grams are computed at once."""
+LARGEST_STEP = 127
+"""Products of two bytes are added in pairs to 16 bits on CPUs without VNNI: 2 * 127 * 127 still fits."""
+TOLERANCE = 0.03
+"""Conjugate gradients stop when no residual is longer than this share of its target."""
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The n-grams of many messages in one block: each once a message, with how often it stands there."""
+
+    message: Ints
+    hash: Ints
+    count: Ints
+
+
+def count_ngrams(tokens: Tokens, report: Callable[[int], None] = lambda done: None) -> list[Counts]:
+    """The n-grams of messages, one entry for each of `trainer.wide.BLOCKS`.
+
+    Args:
+        tokens: The messages.
+        report: Called with the number of messages done since the last call.
+    """
+    ngrams, found = NGrams(), [[] for _ in BLOCKS]  # type: tuple[NGrams, list[list[Ints]]]
+    for group in batches_by_length(tokens.lengths.tolist(), range(len(tokens)), TOKENS_AT_ONCE):
+        ids, lengths = tokens.take(group)
+        for keys, block in zip(found, ngrams.hashes(ids, Packing.of(lengths)), strict=True):
+            message, place = block.there.nonzero(as_tuple=True)
+            keys.append(torch.tensor(group)[message].numpy() << 31 | block.values[message, place].numpy())
+        report(len(group))
+    counts = []
+    for keys in found:
+        key, count = np.unique(np.concatenate(keys), return_counts=True)
+        counts.append(Counts(key >> 31, key & (2**31 - 1), count.astype(np.int64)))
+    return counts
+
+
+def assign_rows(counts: Sequence[Counts], wide: Wide, messages: int) -> None:
+    """Give each row of the table to that of its n-grams which is in the most messages; the others are not known."""
+    rows = wide.config.rows
+    values, spread = np.unique(np.concatenate([block.hash for block in counts]), return_counts=True)
+    order = np.argsort(spread, kind="stable")
+    owner, df = np.full(rows, -1), np.zeros(rows)
+    owner[values[order] % rows] = values[order]  # of several for one row the last one stays
+    df[values[order] % rows] = spread[order]
+    used = owner >= 0
+    idf = np.where(used, np.rint(IDF_UNIT * (np.log((1 + messages) / (1 + df)) + 1)), 0).clip(0, 255)
+    wide.check.copy_(torch.from_numpy(np.where(used, owner // rows, -1).astype(np.int16)))
+    wide.idf.copy_(torch.from_numpy(idf.astype(np.uint8)))
+
+
+@dataclass(frozen=True)
+class Design:
+    """The matrix of n-grams (messages, n-grams in use) and its transpose, sparse and float64.
+
+    In float32 conjugate gradients take twice the steps, since the n-grams that all messages share make the problem
+    badly conditioned.
+    """
+
+    forward: Tensor
+    backward: Tensor
+    rows: Ints
+    """Rows of the table that the columns stand for."""
+
+
+def design_matrix(counts: Sequence[Counts], wide: Wide, messages: int) -> Design:
+    """What the n-grams of each message count for, as `trainer.wide.Wide` weighs them."""
+    rows, idf = wide.config.rows, wide.idf.numpy().astype(np.float64)
+    total = csr_matrix((messages, rows))
+    known = [_known(block, wide) for block in counts]
+    shared = _shared_counts(known)
+    for block, together in zip(known, shared, strict=True):
+        weight = block.times * idf[block.row]
+        length = np.sqrt(np.bincount(block.message, block.times * together * idf[block.row] ** 2, minlength=messages))
+        value = block_weight() * weight / length[block.message]
+        total = total + csr_matrix((value, (block.message, block.row)), shape=total.shape)
+    used = np.unique(total.indices)
+    column = np.zeros(rows, np.int64)
+    column[used] = np.arange(len(used))
+    compact = csr_matrix((total.data, column[total.indices], total.indptr), shape=(messages, len(used)))
+    return Design(_sparse(compact), _sparse(compact.T.tocsr()), used)
+
+
+class _Known(NamedTuple):
+    """The n-grams of a block that the table has."""
+
+    message: Ints
+    row: Ints
+    times: Ints
+
+
+def _known(block: Counts, wide: Wide) -> _Known:
+    row, check = np.divmod(block.hash, wide.config.rows)[::-1]
+    keep = wide.check.numpy()[row] == check
+    return _Known(block.message[keep], row[keep], block.count[keep])
+
+
+def _shared_counts(blocks: Sequence[_Known]) -> list[Ints]:
+    """How often each n-gram stands in its message as `trainer.wide.squared_lengths` counts, int64 for each block."""
+    keys = [block.message * COUNTERS + block.row % COUNTERS for block in blocks]
+    counters, places = np.unique(np.concatenate(keys), return_inverse=True)
+    totals = np.bincount(places, np.concatenate([block.times for block in blocks]), len(counters)).astype(np.int64)
+    return np.split(totals[places], np.cumsum([len(key) for key in keys])[:-1])
+
+
+def _sparse(matrix: csr_matrix) -> Tensor:
+    starts, columns = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))
+    return torch.sparse_csr_tensor(starts, columns, torch.from_numpy(matrix.data), matrix.shape)
+
+
+def solve(
+    design: Design, target: Tensor, seen: Tensor, ridge: float, most: int, report: Callable[[int], None]
+) -> Tensor:
+    """Dual weights of ridge regressions by conjugate gradients.
+
+    Args:
+        design: X.
+        target: float64 (messages, problems).
+        seen: float64 (messages, problems), 1 for the messages that a problem learns from, else 0.
+        ridge: Penalty; a message has length 2**0.5.
+        most: Largest number of steps.
+        report: Called with 1 after each step.
+
+    Returns:
+        float64 (messages, problems).
+    """
+    residual = target * seen
+    solution = torch.zeros_like(residual)
+    direction = residual.clone()
+    length = first = (residual * residual).sum(0).clamp_min(1e-30)
+    for _ in range(most):
+        image = seen * (design.forward @ (design.backward @ direction)) + ridge * direction
+        stride = length / (direction * image).sum(0).clamp_min(1e-30)
+        solution += stride * direction
+        residual -= stride * image
+        former, length = length, (residual * residual).sum(0)
+        direction = residual + length / former.clamp_min(1e-30) * direction
+        report(1)
+        if bool((length < TOLERANCE**2 * first).all()):
+            break
+    return solution
+
+
+def quantize(wide: Wide, rows: Ints, weights: Tensor) -> Wide:
+    """A module with the weights, float64 (rows, themes) of the table's rows ``rows``, as int8 with a step a row."""
+    scaled = weights * wide.idf[torch.from_numpy(rows)].float()[:, None] * block_weight()
+    largest = scaled.abs().amax(1)
+    scale = float(largest.max()) / (127 * LARGEST_STEP) or 1.0
+    step = (largest / (127 * scale)).ceil().clamp(1, LARGEST_STEP)
+    fitted = Wide(replace(wide.config, scale=scale))
+    fitted.load_state_dict(wide.state_dict())
+    fitted.step[rows] = step.to(torch.uint8)
+    fitted.weight[rows] = (scaled / (step * scale)[:, None]).round().to(torch.int8)
+    return fitted
+
+
+def platt(difference: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Gain and offset that make log-odds of differences of logits (Platt 1999), float64 (messages,) each."""
+    values = torch.zeros(2, dtype=torch.float64)
+    values[0] = 1 / difference.std().clamp_min(1e-6)
+    design = torch.stack([difference, torch.ones_like(difference)], 1)
+    for _ in range(50):  # Newton's method; the problem is convex
+        probability = torch.sigmoid(design @ values)
+        curvature = (design * (probability * (1 - probability))[:, None]).T @ design
+        gradient = design.T @ (probability - labels)
+        values -= torch.linalg.solve(curvature + 1e-6 * torch.eye(2, dtype=torch.float64), gradient)
+    return float(values[0]), float(values[1])
+
+
+def fit_wide(
+    tokens: Tokens,
+    labels: Sequence[int],
+    themes: Sequence[str],
+    folds: Ints,
+    *,
+    rows: int,
+    ridge: float,
+    steps: int = 100,
+    report: Callable[[str, int, int], None] = lambda phase, done, total: None,
+) -> tuple[Wide, NDArray[np.float32]]:
+    """Fit a wide path.
+
+    Args:
+        tokens: Messages.
+        labels: Of each message, 0 or 1.
+        themes: Of each message, any words; messages of different labels have different themes whatever their names.
+        folds: int64 (messages,), from 0: messages of one fold are scored by weights that saw none of them.
+        rows: Rows of the table.
+        ridge: Penalty of the ridge regression.
+        steps: Most steps of conjugate gradients.
+        report: Told the phase, how much of it is done, and of how much.
+
+    Returns:
+        The fitted module, and the logits of each message by weights that did not see it, float32 (messages, 2).
+    """
+    count, parts = len(labels), int(folds.max()) + 1
+    done = {"n-grams": 0, "solving": 0}
+
+    def advance(phase: str, total: int) -> Callable[[int], None]:
+        def told(more: int) -> None:
+            done[phase] += more
+            report(phase, done[phase], total)
+
+        return told
+
+    names = sorted({(label, theme) for label, theme in zip(labels, themes, strict=True)})
+    index = {name: place for place, name in enumerate(names)}
+    config = WideConfig(themes=tuple(theme for _, theme in names), labels=tuple(label for label, _ in names), rows=rows)
+    wide = Wide(config)
+    counts = count_ngrams(tokens, advance("n-grams", count))
+    assign_rows(counts, wide, count)
+    design = design_matrix(counts, wide, count)
+    del counts
+    theme = torch.tensor([index[name] for name in zip(labels, themes, strict=True)])
+    target = F.one_hot(theme, len(names)).double() * 2 - 1
+    mean = target.mean(0)
+    wide.bias.copy_(mean)
+    fold = torch.from_numpy(folds)
+    seen = torch.cat([torch.ones(count, 1), fold[:, None] != torch.arange(parts)], 1).double()
+    dual = solve(
+        design,
+        (target - mean).repeat(1, parts + 1),
+        seen.repeat_interleave(len(names), 1),
+        ridge,
+        steps,
+        advance("solving", steps),
+    )
+    weights = design.backward @ dual
+    scores = (design.forward @ weights).view(count, parts + 1, len(names))[torch.arange(count), fold + 1] + mean
+    fitted = quantize(wide, design.rows, weights[:, : len(names)])
+    raw = fitted.label_logits(scores)
+    gain, offset = platt(raw[:, 1] - raw[:, 0], torch.tensor(labels).double())
+    fitted.config = replace(fitted.config, gain=gain, offsets=(0.0, offset))
+    return fitted, fitted.label_logits(scores).float().numpy()

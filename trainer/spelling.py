@@ -178,6 +178,4 @@ def merge_spelling(model: GPT2Classifier) -> None:
     spelled = model.transformer.wte
     assert isinstance(spelled, SpelledEmbedding)
     table = spelled.rows(np.arange(model.config.vocab_size))
-    plain = nn.Embedding(model.config.vocab_size, model.config.n_embd)
-    plain.weight.data.copy_(table)
-    model.transformer.wte = plain
+    model.transformer.wte = nn.Embedding.from_pretrained(table, freeze=False)  # on the device that the table is on

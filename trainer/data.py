@@ -9,7 +9,7 @@ import re
 import zipfile
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,8 @@ SMS_URL = "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip
 """T. A. Almeida, J. M. Gomez Hidalgo, A. Yamakami, "Contributions to the Study of SMS Spam Filtering: New Collection
 and Results", ACM DocEng 2011, doi:10.24432/C5CC84, CC BY 4.0."""
 SMS_ARCHIVE_SHA256 = "1587ea43e58e82b14ff1f5425c88e17f8496bfcdb67a583dbff9eefaf9963ce3"
+SMS_NAME = "sms"
+"""What the collection is called where a file might be named."""
 SMS_MEMBER = "SMSSpamCollection"
 SMS_SHA256 = "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d"
 
@@ -43,6 +45,12 @@ class Messages:
 
     texts: tuple[str, ...]
     labels: tuple[int, ...]
+    themes: tuple[str, ...] = ()
+    """What each message is about, in the words of its file; empty where the file does not say."""
+
+    def __post_init__(self) -> None:
+        if not self.themes:
+            object.__setattr__(self, "themes", ("",) * len(self.texts))
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -50,11 +58,12 @@ class Messages:
     def take(self, indices: Iterable[int]) -> Messages:
         """The messages at these places, in this order."""
         indices = list(indices)
-        return Messages(tuple(self.texts[i] for i in indices), tuple(self.labels[i] for i in indices))
+        columns = self.texts, self.labels, self.themes
+        return Messages(*(tuple(column[i] for i in indices) for column in columns))  # type: ignore[arg-type]
 
     def followed_by(self, other: Messages) -> Messages:
         """These messages and then the others."""
-        return Messages(self.texts + other.texts, self.labels + other.labels)
+        return Messages(self.texts + other.texts, self.labels + other.labels, self.themes + other.themes)
 
     def without(self, *others: Messages) -> Messages:
         """Those whose text is in none of the others."""
@@ -81,18 +90,66 @@ class Splits:
     """Ham that balancing left out: a large free test of false positives."""
 
 
+THEME_COLUMN = "theme"
+"""Column that may say what a message is about, in free text."""
+LABELLED_ENDINGS = tuple(ending + packed for ending in (".jsonl", ".tsv", ".csv") for packed in ("", ".gz"))
+"""Files of a folder that hold labelled messages."""
+
+
+def labelled_files(source: Path) -> list[Path]:
+    """A file, or the labelled files of a folder in order of their names. Raises ``InputError`` where it has none."""
+    if not source.is_dir():
+        return [source]
+    found = sorted(path for path in source.iterdir() if path.is_file() and path.name.endswith(LABELLED_ENDINGS))
+    if not found:
+        raise InputError(f"{source}: there is no file in this folder that ends in {', '.join(LABELLED_ENDINGS)}")
+    return found
+
+
 def read_messages(
-    path: Path, *, text_column: str = "text", label_column: str = "label", spam_label: str = "spam"
+    *paths: Path, text_column: str = "text", label_column: str = "label", spam_label: str = "spam"
 ) -> tuple[Messages, tuple[str, str]]:
-    """Read a labelled file: TSV, CSV, JSONL or Parquet, or the SMS collection's own ``label<TAB>text``.
+    """Read labelled files one after the other: TSV, CSV, JSONL or Parquet, or the SMS collection's ``label<TAB>text``.
 
     Returns:
         The messages, label 1 being spam, and the two labels' names, spam last.
 
     Raises:
-        InputError: the file is missing or broken, a column is missing, a text is empty, or there are not two labels.
+        InputError: a file is missing, broken or empty, a column is missing, a text is empty, or there are not two
+            labels in all files together.
     """
-    texts, names, rows = [], [], []
+    texts: list[str] = []
+    labels: list[str] = []
+    themes: list[str] = []
+    first: dict[str, str] = {}  # where each label stands first
+    for path in paths:
+        before = len(texts)
+        for place, text, label, fields in _labelled_rows(path, text_column, label_column):
+            texts.append(text)
+            labels.append(label)
+            themes.append(str(fields.get(THEME_COLUMN) or "").strip())
+            first.setdefault(label, place)
+        if len(texts) == before:
+            raise InputError(f"{path}: there is no message in it")
+    counts = Counter(labels)
+    found = ", ".join(f"{name!r} ({count})" for name, count in counts.most_common(5))
+    names = ", ".join(map(str, paths))
+    if len(counts) > 2:
+        third = [*counts][2]
+        raise InputError(f"{first[third]}: a third label {third!r}; there must be two: {found}")
+    if spam_label not in counts:
+        raise InputError(f"{names}: no message is labelled {spam_label!r}, but {found}: name it with --spam-label")
+    if len(counts) < 2:
+        raise InputError(f"{names}: every message is labelled {spam_label!r}: there must be two labels")
+    ham_label = next(name for name in counts if name != spam_label)
+    messages = Messages(tuple(texts), tuple(int(name == spam_label) for name in labels), tuple(themes))
+    return messages, (ham_label, spam_label)
+
+
+def _labelled_rows(
+    path: Path, text_column: str, label_column: str
+) -> Iterator[tuple[str, str, str, Mapping[str, object]]]:
+    """Where each row stands, its text, its label, and all of its fields."""
     for record in read_records(path, headerless=(label_column, text_column)):
         for column in (text_column, label_column):
             if column not in record.fields:
@@ -106,22 +163,12 @@ def read_messages(
             raise InputError(f"{path}: row {record.row}: the message in column {text_column!r} is {what}")
         if name is None or not str(name).strip():
             raise InputError(f"{path}: row {record.row}: there is no label in column {label_column!r}")
-        texts.append(text)
-        names.append(str(name).strip())
-        rows.append(record.row)
-    counts = Counter(names)
-    found = ", ".join(f"{name!r} ({count})" for name, count in counts.most_common(5))
-    if not counts:
-        raise InputError(f"{path}: there is no message in it")
-    if len(counts) > 2:
-        third = [*counts][2]
-        raise InputError(f"{path}: row {rows[names.index(third)]}: a third label {third!r}; there must be two: {found}")
-    if spam_label not in counts:
-        raise InputError(f"{path}: no message is labelled {spam_label!r}, but {found}: name it with --spam-label")
-    if len(counts) < 2:
-        raise InputError(f"{path}: every message is labelled {spam_label!r}: there must be two labels")
-    ham_label = next(name for name in counts if name != spam_label)
-    return Messages(tuple(texts), tuple(int(name == spam_label) for name in names)), (ham_label, spam_label)
+        yield f"{path}: row {record.row}", text, str(name).strip(), record.fields
+
+
+def data_files(sources: Iterable[str]) -> list[Path]:
+    """The files that a recipe's ``data`` stands for: ``sms`` is downloaded, a folder is the labelled files in it."""
+    return [path for name in sources for path in ([download_sms()] if name == SMS_NAME else labelled_files(Path(name)))]
 
 
 def download_sms() -> Path:

@@ -24,7 +24,7 @@ from trainer.checkpoint import CONFIG_FILE, Classifier, read_config, save_model
 from trainer.data import (
     Messages,
     Splits,
-    download_sms,
+    data_files,
     folded,
     read_messages,
     repeats,
@@ -78,16 +78,11 @@ def train_classifier(
     check_out(out)
     accelerator = make_accelerator(device)
     with accelerator.main_process_first():
-        path = download_sms() if recipe.data == "sms" else Path(recipe.data)
-    columns = {"text_column": recipe.text_column, "label_column": recipe.label_column, "spam_label": recipe.spam_label}
-    messages, labels = read_messages(path, **columns)
+        paths = data_files(recipe.data)
+    messages, labels = read_messages(
+        *paths, text_column=recipe.text_column, label_column=recipe.label_column, spam_label=recipe.spam_label
+    )
     splits = split(messages, recipe.seed, balance=recipe.balance == "undersample")
-    if recipe.also:
-        more, theirs = read_messages(Path(recipe.also), **columns)
-        if theirs != labels:
-            raise TrainerError(f"--also {recipe.also} has the labels {', '.join(theirs)}, not {', '.join(labels)}")
-        splits = replace(splits, train=splits.train.followed_by(more.without(splits.validation, splits.test)))
-        messages = messages.followed_by(more)
     context_length = SHAPES[recipe.model].n_positions
     spec = ClassifierSpec(
         labels=labels,
@@ -106,8 +101,8 @@ def train_classifier(
         )
     log.info(
         "%s: %d messages, %d %s; %d for training, %d for validation, %d for testing, %d %s left out",
-        path, len(messages), sum(messages.labels), labels[1], len(splits.train), len(splits.validation),
-        len(splits.test), len(splits.unused_ham), labels[0],
+        ", ".join(map(str, paths)), len(messages), sum(messages.labels), labels[1],
+        len(splits.train), len(splits.validation), len(splits.test), len(splits.unused_ham), labels[0],
     )  # fmt: skip
     state = out.parent / f".{out.name}.state.safetensors"
     if resume and not state.is_file():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,9 +12,9 @@ import numpy as np
 from sklearn import metrics as sk
 
 from runtime.spec import ClassifierSpec
-from trainer.data import escape
+from trainer.data import SMS_NAME, escape
 from trainer.evaluate import Judged
-from trainer.recipe import Recipe, flag, make_recipe
+from trainer.recipe import Recipe, as_flag, make_recipe
 from trainer.state import History
 
 if TYPE_CHECKING:
@@ -235,26 +234,18 @@ SMS_TITLE = (
 )
 
 
-def _as_flag(name: str, value: object) -> str:
-    """A field of a recipe as it is given to the command."""
-    if isinstance(value, bool):
-        return flag(name) if value else flag(f"no_{name}")
-    return f"{flag(name)} {shlex.quote(str(value))}"
-
-
 def model_card(recipe: Recipe, spec: ClassifierSpec, metrics: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
     """The checkpoint's README.md: data, recipe, figures with intervals, use, limits, how to make it again."""
     defaults = make_recipe(model=recipe.model)
     given = {name: value for name, value in asdict(recipe).items() if value != getattr(defaults, name)}
     shown = {"model": recipe.model, **given}
-    command = " ".join(["spam-train", *(_as_flag(name, value) for name, value in shown.items())])
+    command = " ".join(["spam-train", *(as_flag(name, value) for name, value in shown.items())])
     sets = {
         "test": metrics["test"],
         "test without exact repeats": metrics["test_without_exact_repeats"],
         "test without near repeats": metrics["test_without_near_repeats"],
     }
-    data = SMS_TITLE if recipe.data == "sms" else recipe.data
-    also = f"\nThe training messages include those of {recipe.also}." if recipe.also else ""
+    data = ", ".join(SMS_TITLE if name == SMS_NAME else name for name in recipe.data)
     unused = metrics["unused_ham"]
     false_positives = (
         f"Of {unused['count']:,} {spec.labels[0]} messages that balancing left out, "
@@ -289,7 +280,7 @@ transformers loads the checkpoint's folder as a `GPT2ForSequenceClassification`;
 ## Data
 
 {data}: {sizes["train"]:,} training, {sizes["validation"]:,} validation and {sizes["test"]:,} test messages
-(balance: {recipe.balance}, seed {recipe.seed}; SHA-256 over all messages read: `{spec.data_fingerprint}`).{also}
+(balance: {recipe.balance}, seed {recipe.seed}; SHA-256 over all messages read: `{spec.data_fingerprint}`).
 {sizes["exact"]} test messages repeat a training message letter by letter, {sizes["near"]} but for case, digits and
 spacing.
 

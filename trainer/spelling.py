@@ -178,4 +178,6 @@ def merge_spelling(model: GPT2Classifier) -> None:
     spelled = model.transformer.wte
     assert isinstance(spelled, SpelledEmbedding)
     table = spelled.rows(np.arange(model.config.vocab_size))
-    model.transformer.wte = nn.Embedding.from_pretrained(table, freeze=False)  # on the device that the table is on
+    plain = nn.Embedding(*table.shape, device=table.device)
+    plain.weight.data.copy_(table)
+    model.transformer.wte = plain

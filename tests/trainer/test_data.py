@@ -1,6 +1,7 @@
 """Labelled messages: every form that is read, every mistake that is named, and the splits."""
 
 import csv
+import gzip
 import hashlib
 import http.server
 import io
@@ -23,6 +24,7 @@ from runtime.spec import END_OF_TEXT, ClassifierSpec
 from trainer import data
 from trainer.data import (
     Messages,
+    data_files,
     download_sms,
     escape,
     folded,
@@ -82,6 +84,45 @@ def test_columns_and_labels_can_have_any_name(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("body,verdict\nhello,0\nbuy,1\n")
     messages, labels = read_messages(tmp_path / "a.csv", text_column="body", label_column="verdict", spam_label="1")
     assert (messages.labels, labels) == ((0, 1), ("0", "1"))
+
+
+def test_files_are_read_one_after_the_other_and_a_file_may_be_of_one_label(tmp_path: Path) -> None:
+    (tmp_path / "b.tsv").write_text("ham\thi\n")
+    (tmp_path / "a.csv").write_text("text,label\nbuy,spam\n")
+    messages, labels = read_messages(tmp_path / "b.tsv", tmp_path / "a.csv")
+    assert (messages, labels) == (Messages(("hi", "buy"), (0, 1)), ("ham", "spam"))
+    (tmp_path / "c.tsv").write_text("ham\thi\neggs\tho\n")
+    with pytest.raises(InputError, match=r"c\.tsv: row 2: a third label 'eggs'"):
+        read_messages(*(tmp_path / name for name in ("a.csv", "b.tsv", "c.tsv")))
+    (tmp_path / "d.tsv").write_text("")
+    with pytest.raises(InputError, match=r"d\.tsv: there is no message in it"):
+        read_messages(*(tmp_path / name for name in ("a.csv", "b.tsv", "d.tsv")))
+
+
+def test_a_folder_is_its_labelled_files_in_order_of_name(tmp_path: Path) -> None:
+    (tmp_path / "b.tsv").write_text("ham\tsecond\n")
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"text": "first", "label": "spam"}\n'))
+    (tmp_path / "c.csv.gz").write_bytes(gzip.compress(b"text,label\nthird,ham\n"))
+    (tmp_path / "README.md").write_text("not data")
+    files = data_files([str(tmp_path), str(tmp_path / "b.tsv")])
+    assert [path.name for path in files] == ["a.jsonl.gz", "b.tsv", "c.csv.gz", "b.tsv"]
+    assert read_messages(*files)[0].texts == ("first", "second", "third", "second")
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"text": "first", "label": "spam"}\n')[:-9])
+    with pytest.raises(InputError, match=r"a\.jsonl\.gz: broken or cut short gzip data"):
+        read_messages(*files)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty: there is no file in this folder"):
+        data_files([str(tmp_path / "empty")])
+
+
+def test_themes_are_kept_with_their_messages(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label,theme\nbuy,spam,shopping\nhi,ham,\nwin,spam,lottery\n")
+    (tmp_path / "b.tsv").write_text("ham\tho\n")
+    messages, _ = read_messages(tmp_path / "a.csv", tmp_path / "b.tsv")
+    assert messages.themes == ("shopping", "", "lottery", "")
+    assert messages.take([2, 3]).themes == ("lottery", "")
+    assert messages.without(Messages(("buy",), (1,))).themes == ("", "lottery", "")
+    assert Messages(("x",), (0,)).followed_by(messages).themes == ("", "shopping", "", "lottery", "")
 
 
 def test_the_collection_is_read_whole(sms_collection: Path) -> None:

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal
 
 from runtime.errors import InputError
 
@@ -71,8 +71,7 @@ def text_records(
 
 
 def _lines(path: Path, encoding: str) -> Iterator[str]:
-    opened = gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
-    with cast(BinaryIO, opened) as file:
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
                 text = line.decode(encoding)

@@ -23,6 +23,8 @@ from runtime.records import read_records
 from runtime.spec import END_OF_TEXT, ClassifierSpec
 from runtime.tokenizer import encode
 from trainer.errors import TrainerError
+from trainer.evaluation.protocols import grouped_split, near_repeat_groups
+from trainer.recipe import Groups
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +83,7 @@ class Messages:
 
 @dataclass(frozen=True)
 class Splits:
-    """What a model is trained, chosen and judged on; no message is in two of them."""
+    """What a model is trained, chosen and tested on; no message is in two of them."""
 
     train: Messages
     validation: Messages
@@ -208,10 +210,28 @@ def download_sms() -> Path:
     return target
 
 
-def split(messages: Messages, seed: int, *, balance: bool = True) -> Splits:
-    """Balance (as many ham as spam, the rest left out), shuffle, and split 70/10/20, all from one seed.
+def split(
+    messages: Messages,
+    seed: int,
+    *,
+    balance: bool = True,
+    groups: Groups = "none",
+    validation: float = 0.1,
+    test: float = 0.2,
+) -> Splits:
+    """Balance (as many ham as spam, the rest left out), shuffle, and split, all from one seed.
 
-    Raises ``TrainerError`` where a class is too small.
+    Args:
+        messages: what is split.
+        seed: what chance depends on.
+        balance: whether ham is left out.
+        groups: what must not be parted: with ``near-repeats`` no near repeat of a message is in another part than it
+            (see `near_repeat_groups`), the ham left out included.
+        validation: share of the messages that is validated on.
+        test: share that is tested on; the rest is learned from.
+
+    Raises:
+        TrainerError: a class is too small.
     """
     by_label = [[i for i, label in enumerate(messages.labels) if label == which] for which in (0, 1)]
     for name, indices in zip(("other", "spam"), by_label, strict=True):
@@ -219,8 +239,19 @@ def split(messages: Messages, seed: int, *, balance: bool = True) -> Splits:
             raise TrainerError(
                 f"there are {len(indices)} messages of the {name} class: at least {FEWEST} are needed to split them"
             )
+    shares = round(1 - validation - test, 9), validation, test
     draw = random.Random(seed)
     unused: list[int] = []
+    if groups == "near-repeats":
+        group = near_repeat_groups(messages.texts)
+        if balance:
+            by_label[0], unused = _whole_groups(by_label[0], by_label[1], group, draw)
+        places = np.array(sorted(by_label[0] + by_label[1]))
+        part = grouped_split(np.array(messages.labels)[places], group[places], shares, seed)
+        divided = [places[part == which].tolist() for which in range(3)]
+        for indices in divided:
+            draw.shuffle(indices)
+        return _checked_splits(Splits(*map(messages.take, (*divided, unused))))
     if balance:
         size = min(map(len, by_label))
         for indices in by_label:
@@ -229,20 +260,38 @@ def split(messages: Messages, seed: int, *, balance: bool = True) -> Splits:
         by_label = [indices[:size] for indices in by_label]
     chosen = sorted(by_label[0] + by_label[1])
     draw.shuffle(chosen)
-    train, validation = int(len(chosen) * 0.7), int(len(chosen) * 0.7) + int(len(chosen) * 0.1)
-    parts = chosen[:train], chosen[train:validation], chosen[validation:], unused
-    splits = Splits(*map(messages.take, parts))
+    first = int(len(chosen) * shares[0])
+    second = first + int(len(chosen) * validation)
+    return _checked_splits(Splits(*map(messages.take, (chosen[:first], chosen[first:second], chosen[second:], unused))))
+
+
+def _whole_groups(
+    ham: Sequence[int], spam: Sequence[int], group: NDArray[np.int64], draw: random.Random
+) -> tuple[list[int], list[int]]:
+    """As many ham as spam, and the ham left over, in whole groups; groups that hold spam as well come first."""
+    members: dict[int, list[int]] = {}
+    for place in ham:
+        members.setdefault(int(group[place]), []).append(place)
+    order = list(members)
+    draw.shuffle(order)
+    mixed = set(group[list(spam)].tolist())
+    order.sort(key=lambda name: name not in mixed)
+    kept: list[int] = []
+    unused: list[int] = []
+    for name in order:
+        (kept if name in mixed or len(kept) + len(members[name]) <= len(spam) else unused).extend(members[name])
+    return kept, sorted(unused)
+
+
+def _checked_splits(splits: Splits) -> Splits:
+    """The splits. Raises ``TrainerError`` where one has messages of one class only."""
     for name, part in {"training": splits.train, "validation": splits.validation, "test": splits.test}.items():
         if len(set(part.labels)) < 2:
             raise TrainerError(
-                f"the {name} set of {len(part)} has one class only: give more messages or another --seed"
+                f"the {name} set of {len(part)} has one class only: give more messages, another --seed, "
+                "or --set groups=none"
             )
     return splits
-
-
-def folded(text: str) -> str:
-    """A text with case, digits and spacing folded: what two copies from one campaign have in common."""
-    return re.sub(r"\s+", " ", re.sub(r"\d+", "0", text.casefold())).strip()
 
 
 def repeats(test: Messages, train: Messages, key: Callable[[str], str] = str) -> NDArray[np.bool_]:

@@ -25,7 +25,6 @@ from trainer.data import (
     Messages,
     Splits,
     data_files,
-    folded,
     read_messages,
     repeats,
     split,
@@ -44,6 +43,7 @@ from trainer.evaluate import (
     threshold_for,
     threshold_table,
 )
+from trainer.evaluation.protocols import folded
 from trainer.fine_tune import Labelled, Outcome, Report, classify_tokens, fine_tune, silent
 from trainer.gpt2 import SHAPES
 from trainer.pretrained import starting_model
@@ -82,7 +82,10 @@ def train_classifier(
     messages, labels = read_messages(
         *paths, text_column=recipe.text_column, label_column=recipe.label_column, spam_label=recipe.spam_label
     )
-    splits = split(messages, recipe.seed, balance=recipe.balance == "undersample")
+    splits = split(
+        messages, recipe.seed, balance=recipe.balance == "undersample",
+        groups=recipe.groups, validation=recipe.validation, test=recipe.test,
+    )  # fmt: skip
     context_length = SHAPES[recipe.model].n_positions
     spec = ClassifierSpec(
         labels=labels,

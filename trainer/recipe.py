@@ -27,6 +27,7 @@ Model = Literal["gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "nano"]
 Trainable = Literal["head", "last-block", "all", "lora"]
 FROZEN = ("head", "last-block")
 """Ways of training in which the blocks below are frozen, and what they make of a message is kept."""
+Groups = Literal["none", "near-repeats"]
 Balance = Literal["undersample", "weights", "none"]
 Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["fp32", "bf16"]
@@ -88,6 +89,13 @@ class Recipe:
         "Initial weights: pretrained, random, or the path of a safetensors file or checkpoint folder.",
         flag=True,
     )
+    groups: Groups = setting(
+        "none",
+        "Messages that stay in one part of the split: none, or near-repeats (equal but for case, digits and spacing, "
+        "or sharing more than half of their 9-character pieces).",
+    )
+    validation: float = setting(0.1, "Share of the messages to validate on.", Bounds(above=0, below=1))
+    test: float = setting(0.2, "Share of the messages to test on.", Bounds(above=0, below=1))
     trainable: Trainable = setting(
         "last-block",
         "Part of the model that is trained: head, last-block (with the final norm and the head), all, or lora "
@@ -183,6 +191,10 @@ class Recipe:
         for field in fields():
             value = _checked(field, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
+        if self.validation + self.test >= 1:
+            raise TrainerError(
+                f"{as_flag('validation', self.validation)} {as_flag('test', self.test)}: nothing is left to train on"
+            )
         for conflict in CONFLICTS:
             if conflict.why and conflict.when(self):
                 for name in conflict.resets:

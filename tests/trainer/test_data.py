@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import io
 import json
+import random
 import threading
 import zipfile
 from collections import Counter
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -27,7 +29,6 @@ from trainer.data import (
     data_files,
     download_sms,
     escape,
-    folded,
     read_messages,
     read_split,
     repeats,
@@ -37,6 +38,10 @@ from trainer.data import (
     write_split,
 )
 from trainer.errors import TrainerError
+from trainer.evaluation.protocols import folded, near_repeat_groups
+
+PRINTS = ["47510f948501b8d0", "5ec07b928f2936f9", "3c343165f115dd81", "ac1cdd094294a19a"]
+"""Beginnings of the SHA-256 of training, validation, test and unused messages with seed 123."""
 
 ROWS = [("ham", 'he said "no'), ("spam", "WIN, now"), ("ham", "ünï ☺")]
 
@@ -197,6 +202,42 @@ def test_splits_of_the_collection_have_the_published_sizes(sms_collection: Path)
     assert [len(part) for part in (splits.train, splits.validation, splits.test, splits.unused_ham)] == [
         1045, 149, 300, 4080,
     ]  # fmt: skip
+
+
+def test_the_split_of_the_collection_is_bit_for_bit_the_one_that_was_published(sms_collection: Path) -> None:
+    splits = split(read_messages(sms_collection)[0], 123)
+    prints = [part.fingerprint()[:16] for part in (splits.train, splits.validation, splits.test, splits.unused_ham)]
+    assert prints == PRINTS
+
+
+@pytest.mark.parametrize("balance", [True, False])
+def test_no_near_repeat_crosses_a_split_by_groups(sms_collection: Path, balance: bool) -> None:
+    messages, _ = read_messages(sms_collection)
+    splits = split(messages, 7, balance=balance, groups="near-repeats")
+    parts = [splits.train, splits.validation, splits.test, splits.unused_ham]
+    together = Messages((), ())
+    for part in parts:
+        together = together.followed_by(part)
+    group = near_repeat_groups(together.texts)
+    ends = np.cumsum([len(part) for part in parts])
+    inside = [set(group[start:end].tolist()) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    assert sum(map(len, inside)) == len(set(group.tolist()))
+    count = len(messages) - len(splits.unused_ham)
+    assert count == (2 * 747 if balance else 5574)
+    for part, share in zip(parts, (0.7, 0.1, 0.2), strict=False):
+        assert len(part) == pytest.approx(share * count, abs=3)
+        assert sum(part.labels) == pytest.approx(share * 747, abs=2)
+    assert sorted(together.texts) == sorted(messages.texts)
+    assert split(messages, 7, balance=balance, groups="near-repeats") == splits
+    assert split(messages, 8, balance=balance, groups="near-repeats") != splits
+
+
+def test_shares_of_a_split_can_be_chosen() -> None:
+    draw = random.Random(1)
+    messages = Messages(tuple("".join(draw.choices("abcdefgh", k=9)) for _ in range(600)), (0, 1) * 300)
+    for groups in ("none", "near-repeats"):
+        splits = split(messages, 1, groups=groups, validation=0.25, test=0.5)  # type: ignore[arg-type]
+        assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [150, 150, 300]
 
 
 def test_without_balancing_every_message_is_used() -> None:

@@ -20,7 +20,8 @@ def test_gpt2_trains_as_the_chapter_does_unless_told_otherwise() -> None:
 
 
 def test_nano_has_its_own_defaults() -> None:
-    assert (make_recipe(model="nano").weights, make_recipe(model="nano").trainable) == ("random", "all")
+    recipe = make_recipe(model="nano")
+    assert (recipe.weights, recipe.trainable, recipe.groups) == ("random", "all", "near-repeats")
 
 
 def test_defaults_of_nano_give_way_to_what_is_said() -> None:
@@ -61,6 +62,8 @@ def test_a_written_recipe_reads_back_the_same(tmp_path: Path) -> None:
         ({"learning_rate": float("inf")}, "--learning-rate inf is out of range"),
         ({"clip": float("nan")}, "--set clip=nan is out of range"),
         ({"data": []}, "must be text, or a list of texts"),
+        ({"validation": 0.5, "test": 0.5}, "--set validation=0.5 --set test=0.5: nothing is left to train on"),
+        ({"groups": "campaigns"}, "--set groups=campaigns: choose one of none, near-repeats"),
         ({"disguise": 0.5}, "--set disguise=0.5 is a share of the altered messages"),
         ({"weights": "random", "trainable": "all", "token_dropout": 0.1, "padding": "longest"}, "--padding longest"),
     ],

@@ -14,7 +14,8 @@ import torch
 from exporter.export import Options, export
 from runtime import SpamClassifier
 from trainer.checkpoint import load_checkpoint
-from trainer.data import read_messages, tokenize
+from trainer.data import tokenize
+from trainer.evaluation.labelled import read_messages
 from trainer.fine_tune import classify_tokens
 from trainer.gpt2 import SHAPES, GPT2Config
 from trainer.pipeline import train_classifier

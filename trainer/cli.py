@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import inspect
 import logging
 from pathlib import Path
@@ -15,18 +14,9 @@ from runtime import commands
 from runtime.errors import SpamEdgeError
 
 
-def require(command: str, extra: str, modules: tuple[str, ...]) -> None:
-    """End the command with one line where what an extra brings is not installed."""
-    missing = [module for module in modules if importlib.util.find_spec(module) is None]
-    if missing:
-        commands.fail(
-            command, f"needs packages that are not installed ({', '.join(missing)}): pip install 'spam-edge[{extra}]'"
-        )
-
-
 def main() -> None:
     """Entry point of ``spam-train``."""
-    require(
+    commands.require(
         "spam-train",
         "train",
         ("torch", "accelerate", "safetensors", "huggingface_hub", "pooch", "sklearn", "matplotlib"),

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 
 from runtime.spec import Padding, Readout
 from trainer.errors import TrainerError
+from trainer.evaluation.protocols import Groups
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,7 +28,6 @@ Model = Literal["gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "nano"]
 Trainable = Literal["head", "last-block", "all", "lora"]
 FROZEN = ("head", "last-block")
 """Ways of training in which the blocks below are frozen, and what they make of a message is kept."""
-Groups = Literal["none", "near-repeats"]
 Balance = Literal["undersample", "weights", "none"]
 Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["fp32", "bf16"]

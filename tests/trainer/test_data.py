@@ -24,20 +24,18 @@ from pyarrow import parquet
 from runtime.errors import InputError
 from runtime.spec import END_OF_TEXT, ClassifierSpec
 from trainer import data
-from trainer.data import (
+from trainer.data import data_files, download_sms, tokenize
+from trainer.errors import TrainerError
+from trainer.evaluation.labelled import (
     Messages,
-    data_files,
-    download_sms,
     escape,
     read_messages,
     read_split,
     repeats,
     split,
-    tokenize,
     unescape,
     write_split,
 )
-from trainer.errors import TrainerError
 from trainer.evaluation.protocols import folded, near_repeat_groups
 
 PRINTS = ["47510f948501b8d0", "5ec07b928f2936f9", "3c343165f115dd81", "ac1cdd094294a19a"]

@@ -9,10 +9,13 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Collection, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+Groups = Literal["none", "near-repeats"]
+"""Messages that a split may be asked to keep together."""
 Places = NDArray[np.int64]
 """One whole number for each message."""
 

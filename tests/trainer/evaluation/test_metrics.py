@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from trainer import evaluate
-from trainer.evaluate import (
+from runtime.scores import spam_scores
+from trainer.evaluation import metrics
+from trainer.evaluation.metrics import (
     calibration_error,
     fit_temperature,
     measure,
     proportion_interval,
-    spam_scores,
     threshold_for,
 )
 
@@ -56,7 +56,7 @@ def test_proportion_interval_is_wilsons() -> None:
 
 
 def test_bootstrap_intervals_cover_the_truth_about_as_often_as_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "RESAMPLES", 160)
+    monkeypatch.setattr(metrics, "RESAMPLES", 160)
     generator = np.random.default_rng(1)
     population = 200_000
     labels = generator.integers(0, 2, population)

@@ -11,16 +11,17 @@ import numpy as np
 
 from runtime import SpamClassifier
 from runtime.files import written_beside
-from trainer.data import read_messages
+from runtime.scores import spam_scores
 from trainer.errors import TrainerError
-from trainer.evaluate import Judged, calibration_error, measure, spam_scores, threshold_table
-from trainer.pipeline import print_figures
-from trainer.report import write_errors, write_json, write_plots
+from trainer.evaluation.labelled import read_messages
+from trainer.evaluation.metrics import Scored, calibration_error, measure, threshold_table
+from trainer.evaluation.plots import write_plots
+from trainer.evaluation.tables import print_figures, write_errors, write_json
 
 log = logging.getLogger(__name__)
 
 
-def judge_file(
+def evaluate_file(
     model: Path,
     data: Path,
     out: Path | None = None,
@@ -41,7 +42,7 @@ def judge_file(
     with SpamClassifier(model) as classifier:
         spec = classifier.spec
         if len(spec.labels) != 2:
-            raise TrainerError(f"{model} tells {len(spec.labels)} labels apart: only two can be judged")
+            raise TrainerError(f"{model} tells {len(spec.labels)} labels apart: only two can be evaluated")
         messages, _ = read_messages(
             data, text_column=text_column, label_column=label_column, spam_label=spam_label or spec.spam_label
         )
@@ -52,27 +53,27 @@ def judge_file(
     # labels in a report stand in the order: not spam, spam
     spec = replace(spec, labels=(spec.labels[1 - spec.spam_index], spec.spam_label))
     index = classifier.spec.spam_index
-    judged = Judged(messages.texts, truth, spam_scores(logits, spec.temperature, index))
-    uncalibrated = Judged(messages.texts, truth, spam_scores(logits, 1.0, index))
-    errors = (calibration_error(truth, uncalibrated.scores), calibration_error(truth, judged.scores))
+    scored = Scored(messages.texts, truth, spam_scores(logits, spec.temperature, index))
+    uncalibrated = Scored(messages.texts, truth, spam_scores(logits, 1.0, index))
+    errors = (calibration_error(truth, uncalibrated.scores), calibration_error(truth, scored.scores))
     half = (truth == 0) & (np.cumsum(truth == 0) % 2 == 0)  # every other ham message
     metrics: dict[str, Any] = {
         "model": str(model),
         "data": str(data),
         "data_fingerprint": messages.fingerprint(),
-        "all": measure(truth, judged.scores, spec.threshold),
+        "all": measure(truth, scored.scores, spec.threshold),
         "threshold": spec.threshold,
         "temperature": spec.temperature,
         "calibration": {"before": errors[0], "after": errors[1]},
-        "thresholds": threshold_table(judged.where(half).ham(), judged.where(~half)) if half.any() else [],
+        "thresholds": threshold_table(scored.where(half).ham(), scored.where(~half)) if half.any() else [],
     }
     if out:
         if out.exists() and not out.is_dir():
             raise TrainerError(f"--out {out} is a file: name a folder")
         with written_beside(out, directory=True) as folder:
             write_json(folder / "metrics.json", metrics)
-            wrong = write_errors(folder / "errors.tsv", {data.name: judged}, spec)
-            write_plots(folder / "plots", judged, uncalibrated, metrics["all"], spec, errors, data.name)
-        log.info("%s written; %d misjudged messages are in errors.tsv", out, wrong)
+            wrong = write_errors(folder / "errors.tsv", {data.name: scored}, spec)
+            write_plots(folder / "plots", scored, uncalibrated, metrics["all"], spec, errors, data.name)
+        log.info("%s written; %d misclassified messages are in errors.tsv", out, wrong)
     print_figures({data.name: metrics["all"]})
     return metrics

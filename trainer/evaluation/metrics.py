@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 from scipy.stats import binomtest
 from sklearn import metrics as sk
 
@@ -20,12 +20,6 @@ TARGETS = (0.01, 0.005, 0.001)
 """False-positive rates that thresholds are reported for."""
 
 Scores = NDArray[np.float64]
-
-
-def spam_scores(logits: ArrayLike, temperature: float = 1.0, spam_index: int = 1) -> Scores:
-    """Calibrated spam probabilities, float64 (messages,), of logits (messages, labels)."""
-    array = np.asarray(logits, dtype=np.float64)
-    return np.asarray(softmax(array / temperature, axis=1)[:, spam_index])
 
 
 def proportion_interval(hits: int, count: int) -> list[float]:
@@ -136,7 +130,7 @@ def threshold_for(ham_scores: Scores, target: float) -> float:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Scored:
     """Messages of one set with a model's spam scores."""
 
     texts: Sequence[str]
@@ -147,14 +141,14 @@ class Judged:
         """Scores of the ham."""
         return self.scores[self.labels == 0]
 
-    def where(self, keep: NDArray[np.bool_]) -> Judged:
+    def where(self, keep: NDArray[np.bool_]) -> Scored:
         """The messages to keep."""
-        return Judged(
+        return Scored(
             [text for text, kept in zip(self.texts, keep, strict=True) if kept], self.labels[keep], self.scores[keep]
         )
 
 
-def threshold_table(choose: Scores, report: Judged) -> list[dict[str, Any]]:
+def threshold_table(choose: Scores, report: Scored) -> list[dict[str, Any]]:
     """For each of `TARGETS`: a threshold chosen on ham scores, and what it does to messages that had no part in it."""
     table = []
     spam = report.scores[report.labels == 1]

@@ -9,12 +9,11 @@ from typing import Annotated
 import typer
 
 from runtime import commands
-from trainer.cli import require
 
 
 def main() -> None:
     """Entry point of ``spam-eval``."""
-    require("spam-eval", "train", ("torch", "sklearn", "matplotlib"))
+    commands.require("spam-eval", "eval", ("sklearn", "scipy", "matplotlib"))
     commands.run("spam-eval", evaluate)
 
 
@@ -34,9 +33,9 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure an exported classifier on labelled messages: figures with their 95% intervals, mistakes, plots."""
-    from trainer.judge import judge_file
+    from trainer.evaluation.evaluate_file import evaluate_file
 
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    judge_file(
+    evaluate_file(
         model, data, out, text_column=text_column, label_column=label_column, spam_label=spam_label, threshold=threshold
     )

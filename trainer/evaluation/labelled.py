@@ -89,6 +89,19 @@ def labelled_files(source: Path) -> list[Path]:
     return found
 
 
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled messages with what else their files say of them."""
+
+    messages: Messages
+    labels: tuple[str, str]
+    """Names of the two labels, spam last."""
+    counts: tuple[int, ...]
+    """Messages of each file, in order."""
+    columns: Mapping[str, tuple[str, ...]]
+    """Values by column, one for each message, empty where its file has none."""
+
+
 def read_messages(
     *paths: Path, text_column: str = "text", label_column: str = "label", spam_label: str = "spam"
 ) -> tuple[Messages, tuple[str, str]]:
@@ -98,22 +111,42 @@ def read_messages(
         The messages, label 1 being spam, and the two labels' names, spam last.
 
     Raises:
+        InputError: see `read_dataset`.
+    """
+    dataset = read_dataset(*paths, text_column=text_column, label_column=label_column, spam_label=spam_label)
+    return dataset.messages, dataset.labels
+
+
+def read_dataset(
+    *paths: Path,
+    text_column: str = "text",
+    label_column: str = "label",
+    spam_label: str = "spam",
+    columns: Sequence[str] = (),
+) -> Dataset:
+    """Read labelled files one after the other, as `read_messages` does, and some of their other columns.
+
+    Raises:
         InputError: a file is missing, broken or empty, a column is missing, a text is empty, or there are not two
             labels in all files together.
     """
     texts: list[str] = []
     labels: list[str] = []
-    themes: list[str] = []
+    others: dict[str, list[str]] = {name: [] for name in (*columns, THEME_COLUMN)}
+    sizes: list[int] = []
     first: dict[str, str] = {}  # where each label stands first
     for path in paths:
         before = len(texts)
         for place, text, label, fields in _labelled_rows(path, text_column, label_column):
             texts.append(text)
             labels.append(label)
-            themes.append(str(fields.get(THEME_COLUMN) or "").strip())
+            for column, values in others.items():
+                value = fields.get(column)
+                values.append("" if value is None else str(value).strip())
             first.setdefault(label, place)
         if len(texts) == before:
             raise InputError(f"{path}: there is no message in it")
+        sizes.append(len(texts) - before)
     counts = Counter(labels)
     found = ", ".join(f"{name!r} ({count})" for name, count in counts.most_common(5))
     names = ", ".join(map(str, paths))
@@ -125,8 +158,10 @@ def read_messages(
     if len(counts) < 2:
         raise InputError(f"{names}: every message is labelled {spam_label!r}: there must be two labels")
     ham_label = next(name for name in counts if name != spam_label)
-    messages = Messages(tuple(texts), tuple(int(name == spam_label) for name in labels), tuple(themes))
-    return messages, (ham_label, spam_label)
+    spam = tuple(int(name == spam_label) for name in labels)
+    messages = Messages(tuple(texts), spam, tuple(others[THEME_COLUMN]))
+    asked = {column: tuple(others[column]) for column in columns}
+    return Dataset(messages, (ham_label, spam_label), tuple(sizes), asked)
 
 
 def _labelled_rows(

@@ -10,7 +10,7 @@ from typing import Any
 
 from runtime.spec import ClassifierSpec
 from trainer.evaluation.labelled import escape
-from trainer.evaluation.metrics import Scored
+from trainer.evaluation.metrics import TARGETS, Scored, recall_at
 
 
 def write_errors(path: Path, sets: Mapping[str, Scored], spec: ClassifierSpec) -> int:
@@ -34,7 +34,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def figure(metrics: Mapping[str, Any], name: str) -> str:
     """A figure with its 95% interval; shares of messages in percent."""
-    form = ".4f" if name in ("roc_auc", "average_precision", "matthews") else ".2%"
+    form = _form(name)
     value = metrics.get(name)
     if value is None:
         return "–"
@@ -51,7 +51,22 @@ FIGURES = {
     "average_precision": "average precision",
     "matthews": "Matthews correlation",
     "false_positive_rate": "false-positive rate",
+    **{recall_at(target): f"recall at {target:.1%} of ham lost" for target in TARGETS},
+    "expected_calibration_error": "calibration error",
 }
+COMPARED = {
+    "roc_auc": "ROC AUC",
+    "f1": "F1",
+    "false_positive_rate": "ham lost",
+    **{recall_at(target): f"recall at {target:.1%}" for target in TARGETS},
+    "expected_calibration_error": "calibration error",
+}
+"""Figures in which sets or groups of messages are compared."""
+
+
+def _form(name: str) -> str:
+    plain = ("roc_auc", "average_precision", "matthews", "expected_calibration_error")
+    return ".4f" if name in plain else ".2%"
 
 
 def metrics_table(sets: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
@@ -69,11 +84,32 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 
 def print_figures(sets: Mapping[str, Mapping[str, Any]]) -> None:
     """The figures of sets of messages that have any, as a table on stdout."""
+    header, *rows = metrics_table({title: metrics for title, metrics in sets.items() if metrics["count"]})
+    _print_table("Figures with their 95% intervals", header, rows)
+
+
+def print_comparison(title: str, sets: Mapping[str, Mapping[str, Any]]) -> None:
+    """Sets or groups of messages as a table on stdout, a row each: how many, and figures over their intervals."""
+    rows = []
+    for name, metrics in sets.items():
+        cells = []
+        for key in COMPARED:
+            # without spam there is none to be found
+            value = None if key == "f1" and not metrics["spam"] else metrics.get(key)
+            low, high = metrics["intervals"].get(key, (None, None))
+            shown = "–" if value is None else f"{value:{_form(key)}}"
+            between = "" if value is None or low is None else f"\n{low:{_form(key)}}–{high:{_form(key)}}"
+            cells.append(shown + between.replace("%–", "–"))
+        rows.append([name, f"{metrics['count']:,}", f"{metrics['spam']:,}", *cells])
+    _print_table(f"{title}, with 95% intervals", ["", "messages", "spam", *COMPARED.values()], rows)
+
+
+def _print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
+    from rich.markup import escape as plain
     from rich.table import Table
 
-    header, *rows = metrics_table({title: metrics for title, metrics in sets.items() if metrics["count"]})
-    table = Table(*header, title="Figures with their 95% intervals")
+    table = Table(*map(plain, header), title=plain(title))
     for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+        table.add_row(*map(plain, row))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)

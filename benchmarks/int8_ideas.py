@@ -40,6 +40,7 @@ from exporter.fused import FusedGraph, FusedInt8Graph
 from exporter.graph import Array, Gpt2Graph, Weights
 from exporter.quantize import SMALLEST, Int8Graph
 from runtime.batching import Row
+from runtime.scores import verdicts
 from runtime.spec import ClassifierSpec
 from trainer.checkpoint import Classifier, load_checkpoint
 from trainer.gpt2 import SHAPES as MODELS
@@ -468,7 +469,7 @@ def moved(model: Classifier, texts: Sequence[str], shares: Iterable[float] = ())
     ]:
         run = session_of(graph)
         found = verify.logits_of(run, rows)
-        same = np.mean(verify.verdicts(found, model.spec) == verify.verdicts(expected, model.spec))
+        same = np.mean(verdicts(found, model.spec)[0] == verdicts(expected, model.spec)[0])
         variance = verify.variance_over_batches(run, model.config, model.spec.context_length, rows[:8])
         values = (np.abs(found - expected).max(), np.abs(found - expected).mean(), 100 * same, variance)
         for column, value in zip(table.values(), values, strict=True):

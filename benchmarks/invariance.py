@@ -99,7 +99,7 @@ def contests(folder: Path, shape: str, optimum_python: Path | None) -> dict[str,
 def make_checkpoint(folder: Path, shape: str) -> None:
     """Train nano on split 0 of `quality.natural`; or draw random weights."""
     from trainer.checkpoint import Classifier, save_model
-    from trainer.data import Messages
+    from trainer.evaluation.labelled import Messages
     from trainer.gpt2 import SHAPES
     from trainer.pipeline import learn, make_accelerator
     from trainer.recipe import make_recipe

@@ -27,7 +27,7 @@ def main() -> None:
     runs = []
     for seed in range(arguments.seeds):
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-            recipe = make_recipe(model="nano", data=str(arguments.data), seed=seed)
+            recipe = make_recipe(model="nano", data=str(arguments.data), groups="none", seed=seed)
             metrics = train_classifier(recipe, Path(folder) / "checkpoint", device="cpu")
         keep = ("count", "accuracy", "f1", "roc_auc", "exact_repeats")
         runs.append(

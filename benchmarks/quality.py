@@ -93,8 +93,10 @@ def ours(calibrated: bool = True, **recipe: Any) -> Fit:
     """What spam-train makes of a recipe; without calibration it learns from all messages, as its peers do."""
 
     def fit(texts: Sequence[str], labels: Sequence[int], seed: int) -> Judge:
-        from trainer.data import Messages, tokenize
-        from trainer.evaluate import fit_temperature, spam_scores
+        from runtime.scores import spam_scores
+        from trainer.data import tokenize
+        from trainer.evaluation.labelled import Messages
+        from trainer.evaluation.metrics import fit_temperature
         from trainer.fine_tune import classify_tokens
         from trainer.pipeline import learn, make_accelerator
         from trainer.recipe import make_recipe
@@ -226,7 +228,7 @@ PARTS = {"natural": natural, "balanced": balanced, "curve": natural}
 
 def judged(judge: Judge, texts: Sequence[str], labels: Sequence[int], split: int, *, evade: bool) -> dict[str, Any]:
     """Figures of the test messages, and recall of the spam under each evasion."""
-    from trainer.evaluate import calibration_error, measure
+    from trainer.evaluation.metrics import calibration_error, measure
 
     scores = judge.score(texts)
     figures = measure(labels, scores, judge.threshold, intervals=False)

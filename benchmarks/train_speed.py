@@ -36,7 +36,8 @@ from processes import spread
 from torch import Tensor, nn
 
 from runtime.spec import ClassifierSpec
-from trainer.data import Splits, read_messages, split, tokenize
+from trainer.data import tokenize
+from trainer.evaluation.labelled import Splits, read_messages, split
 from trainer.fine_tune import Labelled, classify_tokens, epoch_order, fine_tune
 from trainer.gpt2 import SHAPES, GPT2Classifier
 from trainer.recipe import make_recipe

@@ -33,7 +33,7 @@ from runtime.files import check_writable, written_beside
 from runtime.model_file import OrtError, open_model, seal
 from runtime.spec import ClassifierSpec, Precision
 from trainer.checkpoint import Classifier, load_checkpoint
-from trainer.data import Messages, read_messages, read_split
+from trainer.evaluation.labelled import Messages, read_messages, read_split
 from trainer.gpt2 import GPT2Config
 from trainer.pretrained import WEIGHTS_FILE
 

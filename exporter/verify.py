@@ -13,9 +13,10 @@ import onnxruntime as ort
 import torch
 
 from runtime.batching import Row, batches, pad
+from runtime.scores import verdicts
 from runtime.spec import END_OF_TEXT, ClassifierSpec, Precision
 from runtime.tokenizer import encode
-from trainer.data import Messages
+from trainer.evaluation.labelled import Messages
 from trainer.gpt2 import GPT2Classifier, GPT2Config
 
 LENGTHS = (1, 2, 3, 7, 16, 64, 120, 512, 1023, 1024)
@@ -192,19 +193,12 @@ def difference(a: Iterable[Floats], b: Iterable[Floats]) -> float:
     return float(np.max([np.max(np.abs(np.subtract(x, y, dtype=np.float64))) for x, y in zip(a, b, strict=True)]))
 
 
-def verdicts(logits: Floats, spec: ClassifierSpec) -> npt.NDArray[np.bool_]:
-    """Which messages are spam: their calibrated spam probability reaches the threshold."""
-    scaled = torch.from_numpy(logits).double() / spec.temperature
-    spam: npt.NDArray[np.bool_] = (scaled.softmax(1)[:, spec.spam_index] >= spec.threshold).numpy()
-    return spam
-
-
 def compare(
     judge: Measured, file: Measured, variance: float, spec: ClassifierSpec, messages: Messages, precision: Precision
 ) -> list[Check]:
     """Every figure that is reported, those with a limit first failing the export when they exceed it."""
     spam = np.array(messages.labels, bool)
-    before, after = verdicts(judge.messages, spec), verdicts(file.messages, spec)
+    before, after = (verdicts(logits, spec)[0] == spec.spam_index for logits in (judge.messages, file.messages))
     accuracy = [100 * float(np.mean(found == spam)) for found in (before, after)]
     exact = precision == "fp32"
     return [

@@ -22,6 +22,7 @@ import onnxruntime as ort
 from runtime.batching import Row, batches, pad, windows
 from runtime.errors import ModelError
 from runtime.model_file import OrtError, Provider, is_small, open_model, shipped_model
+from runtime.scores import probabilities, verdicts
 from runtime.spec import END_OF_TEXT
 from runtime.tokenizer import encode
 
@@ -146,7 +147,8 @@ class SpamClassifier:
 
     def predict_proba(self, messages: Iterable[str]) -> Floats:
         """Calibrated probabilities, float32 ``[messages, labels]``, columns as `labels`; each row sums to 1."""
-        return self._probabilities(self.logits(messages))
+        calibrated: Floats = probabilities(self.logits(messages), self.spec.temperature).astype(np.float32)
+        return calibrated
 
     def logits(self, messages: Iterable[str]) -> Floats:
         """What the graph returns, float32 ``[messages, labels]``: neither temperature nor threshold applied.
@@ -163,7 +165,7 @@ class SpamClassifier:
 
     def verdicts(self, messages: Iterable[str]) -> list[Verdict]:
         """The verdict on each message. Raises ``TypeError`` with its index for what is not a string."""
-        return self._judge([self._encode(text, index) for index, text in enumerate(_texts(messages))])
+        return self._classify([self._encode(text, index) for index, text in enumerate(_texts(messages))])
 
     def stream(self, messages: Iterable[str]) -> Generator[Verdict, None, None]:
         """Verdicts for any iterable of strings, in its order and in constant memory.
@@ -198,7 +200,7 @@ class SpamClassifier:
                     except Exception as error:  # noqa: BLE001 - raised below, after the verdicts on what came before
                         failure = error
                     if encoded:
-                        waiting.append(worker.submit(self._judge, encoded, left))
+                        waiting.append(worker.submit(self._classify, encoded, left))
                     while len(waiting) > (1 if encoded else 0):
                         yield waiting.popleft().result()
                 while waiting:
@@ -272,21 +274,11 @@ class SpamClassifier:
             start = end
         return logits[highest]
 
-    def _probabilities(self, logits: Floats) -> Floats:
-        scaled = logits.astype(np.float64) / self.spec.temperature
-        powers = np.exp(scaled - scaled.max(axis=1, keepdims=True, initial=-np.inf))
-        probabilities: Floats = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-        return probabilities
-
-    def _judge(self, encoded: Sequence[_Encoded], left: threading.Event | None = None) -> list[Verdict]:
-        probabilities = self._probabilities(self._compute(encoded, left))
-        spam, labels = self.spec.spam_index, self.labels
-        scores = probabilities[:, spam].astype(np.float64)
-        best = np.where(np.arange(len(labels)) == spam, -1.0, probabilities).argmax(axis=1)
-        chosen = np.where(scores >= self.spec.threshold, spam, best)
+    def _classify(self, encoded: Sequence[_Encoded], left: threading.Event | None = None) -> list[Verdict]:
+        columns, scores = verdicts(self._compute(encoded, left), self.spec)
         return [
-            Verdict(labels[column], score, message.truncated, message.tokens)
-            for column, score, message in zip(chosen.tolist(), scores.tolist(), encoded, strict=True)
+            Verdict(self.labels[column], score, message.truncated, message.tokens)
+            for column, score, message in zip(columns.tolist(), scores.tolist(), encoded, strict=True)
         ]
 
     def _open_session(self) -> ort.InferenceSession:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -19,6 +20,13 @@ def fail(command: str, message: str) -> NoReturn:
     """Print one line to stderr and exit with code 2."""
     print(f"{command}: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(2)
+
+
+def require(command: str, extra: str, modules: tuple[str, ...]) -> None:
+    """End the command with one line where what an extra brings is not installed."""
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        fail(command, f"needs packages that are not installed ({', '.join(missing)}): pip install 'spam-edge[{extra}]'")
 
 
 def run(command: str, main: Callable[..., object]) -> NoReturn:

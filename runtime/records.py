@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ class Record:
 def read_records(path: Path, *, headerless: Sequence[str] = (), encoding: str = "utf-8") -> Iterator[Record]:
     """Yield the rows of a file whose ending says its form: .csv, .jsonl or .ndjson, .parquet, all else TSV.
 
+    All but Parquet may be gzipped, which the ending .gz says.
     TSV is never quoted (the SMS Spam Collection holds lone quotation marks). A TSV file that has as many columns as
     ``headerless`` names, and none of those names in its first row, is taken to have no header.
     Raises ``InputError`` with the row for a missing or unreadable file, bytes that are not in the encoding, rows of
@@ -34,7 +37,7 @@ def read_records(path: Path, *, headerless: Sequence[str] = (), encoding: str = 
     if not path.is_file():
         raise InputError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
     try:
-        match path.suffix.lower():
+        match Path(path.name.lower().removesuffix(".gz")).suffix:
             case ".parquet":
                 yield from parquet_records(path, str(path))
             case ".jsonl" | ".ndjson":
@@ -45,6 +48,8 @@ def read_records(path: Path, *, headerless: Sequence[str] = (), encoding: str = 
                 yield from text_records(_lines(path, encoding), "tsv", str(path), headerless)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
+    except (EOFError, zlib.error) as error:
+        raise InputError(f"{path}: broken or cut short gzip data: {error}") from error
 
 
 def text_records(
@@ -66,7 +71,7 @@ def text_records(
 
 
 def _lines(path: Path, encoding: str) -> Iterator[str]:
-    with path.open("rb") as file:
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
                 text = line.decode(encoding)

@@ -1,15 +1,12 @@
-"""Labelled messages: read or downloaded, balanced, split, and turned into ids."""
+"""What training needs of messages besides reading them: the SMS Spam Collection, and texts as ids."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import random
-import re
 import zipfile
 from array import array
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from runtime.errors import InputError
-from runtime.records import read_records
 from runtime.spec import END_OF_TEXT, ClassifierSpec
 from runtime.tokenizer import encode
 from trainer.errors import TrainerError
+from trainer.evaluation.labelled import labelled_files
 
 log = logging.getLogger(__name__)
 
@@ -30,98 +26,15 @@ SMS_URL = "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip
 """T. A. Almeida, J. M. Gomez Hidalgo, A. Yamakami, "Contributions to the Study of SMS Spam Filtering: New Collection
 and Results", ACM DocEng 2011, doi:10.24432/C5CC84, CC BY 4.0."""
 SMS_ARCHIVE_SHA256 = "1587ea43e58e82b14ff1f5425c88e17f8496bfcdb67a583dbff9eefaf9963ce3"
+SMS_NAME = "sms"
+"""What the collection is called where a file might be named."""
 SMS_MEMBER = "SMSSpamCollection"
 SMS_SHA256 = "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d"
 
-FEWEST = 10
-"""Messages a class needs, so that a tenth of them is one."""
 
-
-@dataclass(frozen=True)
-class Messages:
-    """Texts and the index of each one's label."""
-
-    texts: tuple[str, ...]
-    labels: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def take(self, indices: Iterable[int]) -> Messages:
-        """The messages at these places, in this order."""
-        indices = list(indices)
-        return Messages(tuple(self.texts[i] for i in indices), tuple(self.labels[i] for i in indices))
-
-    def followed_by(self, other: Messages) -> Messages:
-        """These messages and then the others."""
-        return Messages(self.texts + other.texts, self.labels + other.labels)
-
-    def without(self, *others: Messages) -> Messages:
-        """Those whose text is in none of the others."""
-        known = {text for other in others for text in other.texts}
-        return self.take(index for index, text in enumerate(self.texts) if text not in known)
-
-    def fingerprint(self) -> str:
-        """SHA-256 over every text and label, in order."""
-        digest = hashlib.sha256()
-        for text, label in zip(self.texts, self.labels, strict=True):
-            raw = text.encode("utf-8", "surrogatepass")
-            digest.update(f"{label} {len(raw)} ".encode() + raw)
-        return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class Splits:
-    """What a model is trained, chosen and judged on; no message is in two of them."""
-
-    train: Messages
-    validation: Messages
-    test: Messages
-    unused_ham: Messages
-    """Ham that balancing left out: a large free test of false positives."""
-
-
-def read_messages(
-    path: Path, *, text_column: str = "text", label_column: str = "label", spam_label: str = "spam"
-) -> tuple[Messages, tuple[str, str]]:
-    """Read a labelled file: TSV, CSV, JSONL or Parquet, or the SMS collection's own ``label<TAB>text``.
-
-    Returns:
-        The messages, label 1 being spam, and the two labels' names, spam last.
-
-    Raises:
-        InputError: the file is missing or broken, a column is missing, a text is empty, or there are not two labels.
-    """
-    texts, names, rows = [], [], []
-    for record in read_records(path, headerless=(label_column, text_column)):
-        for column in (text_column, label_column):
-            if column not in record.fields:
-                columns = ", ".join(map(str, record.fields))
-                raise InputError(
-                    f"{path}: row {record.row} has no column {column!r}, but {columns}: name it with a flag"
-                )
-        text, name = record.fields[text_column], record.fields[label_column]
-        if not isinstance(text, str) or not text.strip():
-            what = "empty" if text is None or isinstance(text, str) else "not a text"
-            raise InputError(f"{path}: row {record.row}: the message in column {text_column!r} is {what}")
-        if name is None or not str(name).strip():
-            raise InputError(f"{path}: row {record.row}: there is no label in column {label_column!r}")
-        texts.append(text)
-        names.append(str(name).strip())
-        rows.append(record.row)
-    counts = Counter(names)
-    found = ", ".join(f"{name!r} ({count})" for name, count in counts.most_common(5))
-    if not counts:
-        raise InputError(f"{path}: there is no message in it")
-    if len(counts) > 2:
-        third = [*counts][2]
-        raise InputError(f"{path}: row {rows[names.index(third)]}: a third label {third!r}; there must be two: {found}")
-    if spam_label not in counts:
-        raise InputError(f"{path}: no message is labelled {spam_label!r}, but {found}: name it with --spam-label")
-    if len(counts) < 2:
-        raise InputError(f"{path}: every message is labelled {spam_label!r}: there must be two labels")
-    ham_label = next(name for name in counts if name != spam_label)
-    return Messages(tuple(texts), tuple(int(name == spam_label) for name in names)), (ham_label, spam_label)
+def data_files(sources: Iterable[str]) -> list[Path]:
+    """The files that a recipe's ``data`` stands for: ``sms`` is downloaded, a folder is the labelled files in it."""
+    return [path for name in sources for path in ([download_sms()] if name == SMS_NAME else labelled_files(Path(name)))]
 
 
 def download_sms() -> Path:
@@ -159,49 +72,6 @@ def download_sms() -> Path:
         archive.unlink(missing_ok=True)
         target.with_suffix(".part").unlink(missing_ok=True)
     return target
-
-
-def split(messages: Messages, seed: int, *, balance: bool = True) -> Splits:
-    """Balance (as many ham as spam, the rest left out), shuffle, and split 70/10/20, all from one seed.
-
-    Raises ``TrainerError`` where a class is too small.
-    """
-    by_label = [[i for i, label in enumerate(messages.labels) if label == which] for which in (0, 1)]
-    for name, indices in zip(("other", "spam"), by_label, strict=True):
-        if len(indices) < FEWEST:
-            raise TrainerError(
-                f"there are {len(indices)} messages of the {name} class: at least {FEWEST} are needed to split them"
-            )
-    draw = random.Random(seed)
-    unused: list[int] = []
-    if balance:
-        size = min(map(len, by_label))
-        for indices in by_label:
-            draw.shuffle(indices)
-        unused = sorted(by_label[0][size:])
-        by_label = [indices[:size] for indices in by_label]
-    chosen = sorted(by_label[0] + by_label[1])
-    draw.shuffle(chosen)
-    train, validation = int(len(chosen) * 0.7), int(len(chosen) * 0.7) + int(len(chosen) * 0.1)
-    parts = chosen[:train], chosen[train:validation], chosen[validation:], unused
-    splits = Splits(*map(messages.take, parts))
-    for name, part in {"training": splits.train, "validation": splits.validation, "test": splits.test}.items():
-        if len(set(part.labels)) < 2:
-            raise TrainerError(
-                f"the {name} set of {len(part)} has one class only: give more messages or another --seed"
-            )
-    return splits
-
-
-def folded(text: str) -> str:
-    """A text with case, digits and spacing folded: what two copies from one campaign have in common."""
-    return re.sub(r"\s+", " ", re.sub(r"\d+", "0", text.casefold())).strip()
-
-
-def repeats(test: Messages, train: Messages, key: Callable[[str], str] = str) -> NDArray[np.bool_]:
-    """bool (test messages,): whether a message is in the training set too, as far as ``key`` tells them apart."""
-    known = {key(text) for text in train.texts}
-    return np.array([key(text) in known for text in test.texts], dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -246,28 +116,3 @@ def tokenize(texts: Sequence[str], spec: ClassifierSpec) -> Tokens:
         ids.extend([END_OF_TEXT] * (spec.pad_length - len(one)))
         ends[place] = len(ids)
     return Tokens(np.frombuffer(ids, dtype=np.int32) if ids else np.zeros(0, dtype=np.int32), ends)
-
-
-def escape(text: str) -> str:
-    r"""A text as one field of a TSV file: tabs, line ends and backslashes become \t, \n, \r and \\."""
-    for plain, escaped in {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}.items():
-        text = text.replace(plain, escaped)
-    return text
-
-
-def unescape(text: str) -> str:
-    """What `escape` was given."""
-    named = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
-    return re.sub(r"\\([tnr\\])", lambda match: named[match[1]], text)
-
-
-def write_split(path: Path, messages: Messages, labels: Sequence[str]) -> None:
-    """Write ``label<TAB>text`` lines, the texts through `escape`."""
-    lines = [f"{labels[label]}\t{escape(text)}\n" for text, label in zip(messages.texts, messages.labels, strict=True)]
-    path.write_bytes("".join(lines).encode("utf-8", "surrogatepass"))
-
-
-def read_split(path: Path, labels: Sequence[str]) -> Messages:
-    """Read what `write_split` wrote."""
-    rows = [line.split("\t", 1) for line in path.read_bytes().decode("utf-8", "surrogatepass").split("\n") if line]
-    return Messages(tuple(unescape(text) for _, text in rows), tuple(labels.index(name) for name, _ in rows))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data import Messages
+from trainer.evaluation.labelled import Messages
 
 LogOdds = NDArray[np.float64]
 """Of messages being spam, (messages,)."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,37 +17,31 @@ import torch
 from torch import Tensor
 
 from runtime.files import check_writable, written_beside
+from runtime.scores import spam_scores
 from runtime.spec import ClassifierSpec
 from trainer.augment import altered, disguised, epoch_texts
 from trainer.checkpoint import CONFIG_FILE, Classifier, read_config, save_model
-from trainer.data import (
-    Messages,
-    Splits,
-    download_sms,
-    folded,
-    read_messages,
-    repeats,
-    split,
-    tokenize,
-    write_split,
-)
+from trainer.data import data_files, tokenize
 from trainer.distill import TEACHER, TEACHERS, bayes_judge, remix, taught, tfidf_judge
 from trainer.errors import TrainerError
-from trainer.evaluate import (
-    Judged,
+from trainer.evaluation.labelled import Messages, Splits, read_messages, repeats, split, write_split
+from trainer.evaluation.metrics import (
+    Scored,
     calibration_error,
     fit_temperature,
     headline,
     measure,
-    spam_scores,
     threshold_for,
     threshold_table,
 )
+from trainer.evaluation.plots import plot_training, write_plots
+from trainer.evaluation.protocols import folded
+from trainer.evaluation.tables import print_figures, write_errors, write_json
 from trainer.fine_tune import Labelled, Outcome, Report, classify_tokens, fine_tune, silent
 from trainer.gpt2 import SHAPES
 from trainer.pretrained import starting_model
 from trainer.recipe import Recipe, make_recipe, write_recipe
-from trainer.report import metrics_table, model_card, plot_training, write_errors, write_json, write_plots
+from trainer.report import model_card
 from trainer.spelling import add_spelling, merge_spelling
 
 if TYPE_CHECKING:
@@ -78,16 +71,14 @@ def train_classifier(
     check_out(out)
     accelerator = make_accelerator(device)
     with accelerator.main_process_first():
-        path = download_sms() if recipe.data == "sms" else Path(recipe.data)
-    columns = {"text_column": recipe.text_column, "label_column": recipe.label_column, "spam_label": recipe.spam_label}
-    messages, labels = read_messages(path, **columns)
-    splits = split(messages, recipe.seed, balance=recipe.balance == "undersample")
-    if recipe.also:
-        more, theirs = read_messages(Path(recipe.also), **columns)
-        if theirs != labels:
-            raise TrainerError(f"--also {recipe.also} has the labels {', '.join(theirs)}, not {', '.join(labels)}")
-        splits = replace(splits, train=splits.train.followed_by(more.without(splits.validation, splits.test)))
-        messages = messages.followed_by(more)
+        paths = data_files(recipe.data)
+    messages, labels = read_messages(
+        *paths, text_column=recipe.text_column, label_column=recipe.label_column, spam_label=recipe.spam_label
+    )
+    splits = split(
+        messages, recipe.seed, balance=recipe.balance == "undersample",
+        groups=recipe.groups, validation=recipe.validation, test=recipe.test,
+    )  # fmt: skip
     context_length = SHAPES[recipe.model].n_positions
     spec = ClassifierSpec(
         labels=labels,
@@ -106,8 +97,8 @@ def train_classifier(
         )
     log.info(
         "%s: %d messages, %d %s; %d for training, %d for validation, %d for testing, %d %s left out",
-        path, len(messages), sum(messages.labels), labels[1], len(splits.train), len(splits.validation),
-        len(splits.test), len(splits.unused_ham), labels[0],
+        ", ".join(map(str, paths)), len(messages), sum(messages.labels), labels[1],
+        len(splits.train), len(splits.validation), len(splits.test), len(splits.unused_ham), labels[0],
     )  # fmt: skip
     state = out.parent / f".{out.name}.state.safetensors"
     if resume and not state.is_file():
@@ -120,12 +111,12 @@ def train_classifier(
         metrics: dict[str, Any] = {}
         if accelerator.is_main_process:
             report("test", 0, 1, {})
-            judged = [
+            held_out = [
                 classify_tokens(model, tokenize(part.texts, spec), accelerator.device)
                 for part in (splits.test, splits.unused_ham)
             ]
             report("test", 1, 1, {})
-            logits = Logits(outcome.train_logits, outcome.validation_logits, *judged)
+            logits = Logits(outcome.train_logits, outcome.validation_logits, *held_out)
             metrics = write_checkpoint(out, model, spec, recipe, splits, logits, outcome)
             state.unlink(missing_ok=True)
     accelerator.wait_for_everyone()
@@ -352,19 +343,19 @@ class Logits:
 def write_checkpoint(
     out: Path, model: Classifier, spec: ClassifierSpec, recipe: Recipe, splits: Splits, logits: Logits, outcome: Outcome
 ) -> dict[str, Any]:
-    """Judge the trained model and write all that belongs to a checkpoint; gives what is in ``metrics.json``."""
+    """Evaluate the trained model and write all that belongs to a checkpoint; gives what is in ``metrics.json``."""
     temperature = fit_temperature(logits.validation, splits.validation.labels)
 
-    def judge(messages: Messages, values: Tensor, divisor: float = temperature) -> Judged:
-        return Judged(messages.texts, np.array(messages.labels, dtype=np.int64), spam_scores(values, divisor))
+    def scored(messages: Messages, values: Tensor, divisor: float = temperature) -> Scored:
+        return Scored(messages.texts, np.array(messages.labels, dtype=np.int64), spam_scores(values, divisor))
 
-    train, validation = judge(splits.train, logits.train), judge(splits.validation, logits.validation)
-    test, unused = judge(splits.test, logits.test), judge(splits.unused_ham, logits.unused_ham)
+    train, validation = scored(splits.train, logits.train), scored(splits.validation, logits.validation)
+    test, unused = scored(splits.test, logits.test), scored(splits.unused_ham, logits.unused_ham)
     # half of the unused ham chooses thresholds, the other half and the test set tell what they do
     half = np.arange(len(unused.texts)) % 2 == 0
     choose = np.concatenate([validation.ham(), unused.where(half).ham()])
     rest = unused.where(~half)
-    reported = Judged(
+    reported = Scored(
         [*test.texts, *rest.texts],
         np.concatenate([test.labels, rest.labels]),
         np.concatenate([test.scores, rest.scores]),
@@ -380,7 +371,7 @@ def write_checkpoint(
             )  # fmt: skip
         unused = rest
     exact, near = repeats(splits.test, splits.train), repeats(splits.test, splits.train, folded)
-    uncalibrated = judge(splits.test, logits.test, 1.0)
+    uncalibrated = scored(splits.test, logits.test, 1.0)
     errors = (calibration_error(uncalibrated.labels, uncalibrated.scores), calibration_error(test.labels, test.scores))
     metrics: dict[str, Any] = {
         "train": measure(train.labels, train.scores, threshold, intervals=False),
@@ -413,17 +404,17 @@ def write_checkpoint(
         write_split(folder / "validation.tsv", splits.validation, spec.labels)
         wrong = write_errors(folder / "errors.tsv", {"validation": validation, "test": test}, spec)
         write_plots(folder / "plots", test, uncalibrated, metrics["test"], spec, errors, "Test set")
-        plot_training(folder / "plots" / "loss_accuracy.png", outcome.history)
+        history = outcome.history
+        plot_training(folder / "plots" / "loss_accuracy.png", history.steps, history.epochs, history.best_epoch)
         (folder / "README.md").write_text(model_card(recipe, spec, metrics, sizes), encoding="utf-8")
-    log.info(
-        "%s written; %d misjudged messages are in errors.tsv; %.1f s in training", out, wrong, outcome.history.seconds
-    )
+    message = "%s written; %d misclassified messages are in errors.tsv; %.1f s in training"
+    log.info(message, out, wrong, outcome.history.seconds)
     titles = {"test": "test", "test_without_exact_repeats": "without exact repeats", "unused_ham": "unused ham"}
     print_figures({title: metrics[name] for name, title in titles.items()})
     return metrics
 
 
-def _unused(unused: Judged, threshold: float) -> dict[str, Any]:
+def _unused(unused: Scored, threshold: float) -> dict[str, Any]:
     if not unused.texts:
         return {"count": 0, "false_positive_rate": None}
     measured = measure(unused.labels, unused.scores, threshold)
@@ -432,15 +423,3 @@ def _unused(unused: Judged, threshold: float) -> dict[str, Any]:
         "false_positive_rate": measured["false_positive_rate"],
         "intervals": {"false_positive_rate": measured["intervals"]["false_positive_rate"]},
     }
-
-
-def print_figures(sets: Mapping[str, Mapping[str, Any]]) -> None:
-    """The figures of sets of messages that have any, as a table on stdout."""
-    from rich.console import Console
-    from rich.table import Table
-
-    header, *rows = metrics_table({title: metrics for title, metrics in sets.items() if metrics["count"]})
-    table = Table(*header, title="Figures with their 95% intervals")
-    for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)

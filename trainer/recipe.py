@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import functools
 import json
+import math
+import shlex
 import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import SimpleNamespace
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from runtime.spec import Padding, Readout
 from trainer.errors import TrainerError
+from trainer.evaluation.protocols import Groups
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,171 +33,258 @@ Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["fp32", "bf16"]
 
 
-def setting(default: Any, what: str) -> Any:
-    """A field of a recipe with the text that ``--help`` shows for it."""
-    return dataclasses.field(default=default, metadata={"help": what})
+@dataclass(frozen=True)
+class Bounds:
+    """The numbers that a field may hold."""
+
+    least: float = -math.inf
+    most: float = math.inf
+    above: float = -math.inf
+    below: float = math.inf
+
+    def hold(self, value: float) -> bool:
+        """Whether a number is within the bounds; infinity and what is not a number never are."""
+        return self.least <= value <= self.most and self.above < value < self.below
+
+    def __str__(self) -> str:
+        limits = {"at least": self.least, "above": self.above, "at most": self.most, "below": self.below}
+        return " and ".join(f"{name} {limit:g}" for name, limit in limits.items() if math.isfinite(limit))
+
+
+ANY = Bounds()
+SHARE = Bounds(least=0, most=1)
+DECAY = Bounds(least=0, below=1)
+POSITIVE = Bounds(least=1)
+NOT_NEGATIVE = Bounds(least=0)
+
+
+def setting(default: Any, what: str, bounds: Bounds = ANY, *, flag: bool = False) -> Any:
+    """A field of a recipe.
+
+    Args:
+        default: the value where nothing is stated.
+        what: the text that ``--help`` shows, in whole sentences.
+        bounds: the numbers that the field may hold.
+        flag: whether ``spam-train`` has a flag for the field; the others are given by ``--set`` or in a file.
+    """
+    return dataclasses.field(default=default, metadata={"help": what, "bounds": bounds, "flag": flag})
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What `spam-train` is told, flags, TOML file and defaults taken together."""
+    """Everything that `spam-train` is asked for: flags, TOML file and defaults taken together."""
 
-    model: Model = setting("gpt2", "Shape: one of the four sizes of the paper, or nano.")
+    data: tuple[str, ...] = setting(
+        ("sms",),
+        "Labelled messages: sms for the SMS Spam Collection, a TSV, CSV, JSONL or Parquet file (TSV, CSV and JSONL may "
+        "be gzipped), or a folder with such files. Give the flag several times to read several, one after the other.",
+        flag=True,
+    )
+    text_column: str = setting("text", "Name of the column that holds the message.", flag=True)
+    label_column: str = setting("label", "Name of the column that holds the label.", flag=True)
+    spam_label: str = setting("spam", "Label that means spam; the data must have exactly one other label.", flag=True)
+    model: Model = setting("gpt2", "Shape of the model: one of GPT-2's four sizes, or nano.", flag=True)
     weights: str = setting(
-        "pretrained", "Starting weights: pretrained, random, or the path of a safetensors file or checkpoint directory."
+        "pretrained",
+        "Initial weights: pretrained, random, or the path of a safetensors file or checkpoint folder.",
+        flag=True,
     )
-    data: str = setting(
-        "sms", "Labelled messages: sms for the SMS Spam Collection, or a TSV, CSV, JSONL or Parquet file."
+    groups: Groups = setting(
+        "none",
+        "Messages that stay in one part of the split: none, or near-repeats (equal but for case, digits and spacing, "
+        "or sharing more than half of their 9-character pieces).",
     )
-    also: str = setting(
-        "", "A second labelled file, of the same columns and labels, to learn from and not to be measured on."
-    )
-    text_column: str = setting("text", "Column that holds the message.")
-    label_column: str = setting("label", "Column that holds the label.")
-    spam_label: str = setting("spam", "The label that means spam; there must be one other.")
-    balance: Balance = setting(
-        "undersample", "What to do about more ham than spam: leave some out, weigh the loss, or nothing."
-    )
+    validation: float = setting(0.1, "Share of the messages to validate on.", Bounds(above=0, below=1))
+    test: float = setting(0.2, "Share of the messages to test on.", Bounds(above=0, below=1))
     trainable: Trainable = setting(
         "last-block",
-        "What is trained: head, last-block (with the final norm and the head), all, or lora (adapters on every layer).",
+        "Part of the model that is trained: head, last-block (with the final norm and the head), all, or lora "
+        "(low-rank adapters on every layer).",
+        flag=True,
     )
-    lora_rank: int = setting(16, "Rank of the adapters (Hu et al. 2021, 'LoRA').")
-    lora_alpha: int = setting(16, "Scale of the adapters: their output is multiplied by alpha / rank.")
-    readout: Readout = setting("last", "Token whose logits count: last or first.")
+    lora_rank: int = setting(16, "Rank of the LoRA adapters (Hu et al. 2021).", POSITIVE)
+    lora_alpha: int = setting(16, "Scale of the LoRA adapters: their output is multiplied by alpha / rank.", POSITIVE)
+    readout: Readout = setting("last", "Token whose logits are the message's: last or first.", flag=True)
     padding: Padding = setting(
         "batch",
-        "Whether padding counts as text: not at all (batch), to the longest training message, or to the whole context.",
+        "How messages are padded. With batch the model never sees padding. With longest (to the longest training "
+        "message) and context (to the whole context) padding counts as text.",
+        flag=True,
     )
-    epochs: int = setting(5, "Passes over the training messages.")
-    batch_size: int = setting(8, "Messages in a batch.")
-    accumulate: int = setting(1, "Batches whose gradients are added up before a step.")
+    balance: Balance = setting(
+        "undersample",
+        "How to treat more ham than spam: undersample leaves ham out, weights weighs the loss, none does nothing.",
+        flag=True,
+    )
+    epochs: int = setting(5, "Number of passes over the training messages.", POSITIVE, flag=True)
+    batch_size: int = setting(8, "Number of messages in a batch.", POSITIVE, flag=True)
+    accumulate: int = setting(1, "Number of batches whose gradients are summed before a step.", POSITIVE, flag=True)
     order: Literal["random", "length"] = setting(
-        "random", "How messages come into batches: at random, or with others of about their length, which is faster."
+        "random", "How messages are grouped into batches: at random, or by similar length, which is faster."
     )
-    learning_rate: float = setting(5e-5, "Of AdamW (Loshchilov & Hutter 2019), at its highest.")
-    weight_decay: float = setting(0.1, "Of AdamW, on every trained tensor.")
+    learning_rate: float = setting(5e-5, "Peak learning rate (AdamW).", Bounds(above=0), flag=True)
+    weight_decay: float = setting(0.1, "Weight decay (AdamW).", NOT_NEGATIVE)
     schedule: Schedule = setting(
         "constant",
-        "How the learning rate goes on after the warm-up: constant, or down to 0 in a line or a half cosine.",
+        "Learning rate after the warm-up: constant, linear (falls to 0 in a line) or cosine (in a half cosine).",
     )
-    warmup: float = setting(0.0, "Share of all steps in which the learning rate rises from 0.")
-    clip: float = setting(0.0, "Largest norm of the gradients of a step; 0: any.")
+    warmup: float = setting(0.0, "Share of all steps in which the learning rate rises from 0.", DECAY)
+    clip: float = setting(0.0, "Clip the gradient norm to this value; 0 disables clipping.", NOT_NEGATIVE)
     decay: Literal["all", "matrices"] = setting(
-        "all", "What the weight decay acts on: all, or no norms, biases and embeddings."
+        "all", "Tensors that the weight decay acts on: all, or matrices (no norms, biases or embeddings)."
     )
-    beta2: float = setting(0.999, "Of AdamW: decay of its running mean of squared gradients.")
-    average: float = setting(0.0, "Decay of a running mean of the weights, which is what is kept; 0: no mean.")
-    spelling: bool = setting(False, "Make token embeddings from spelling while training; for random weights.")
+    beta2: float = setting(0.999, "Decay of AdamW's running mean of squared gradients.", DECAY)
+    average: float = setting(
+        0.0, "Decay of a running mean of the weights, which is what is kept; 0 keeps the last weights.", DECAY
+    )
+    spelling: bool = setting(
+        False, "Compose token embeddings from the tokens' spelling during training; for random weights."
+    )
     augment: float = setting(
-        0.0, "Share of the messages altered in an epoch: words left out, digits drawn anew, case, typing errors."
+        0.0,
+        "Share of the messages altered in every epoch: words are left out, digits drawn anew, case changed and typing "
+        "errors made.",
+        SHARE,
     )
     disguise: float = setting(
         0.0,
-        "Share of the altered messages that are also disguised as filters are evaded: look-alike or invisible "
+        "Share of the altered messages that are also disguised as spam is to evade filters: look-alike or invisible "
         "characters, words spaced out, digits for letters.",
+        SHARE,
     )
     distill: int = setting(
         0,
-        "Messages remixed from the training messages in every epoch, judged by several small models and learned too; "
-        "0: none.",
+        "Number of messages remixed from the training messages in every epoch, which the model learns from the scores "
+        "that several small models give them; 0 makes none.",
+        NOT_NEGATIVE,
     )
-    token_dropout: float = setting(0.0, "Share of a message's tokens left out, drawn anew every epoch.")
-    dropout: float = setting(0.0, "Share of features zeroed in training, in the parts that are trained.")
-    label_smoothing: float = setting(0.0, "Share of the target spread evenly over the labels (Szegedy et al. 2016).")
+    token_dropout: float = setting(0.0, "Share of a message's tokens left out, drawn anew in every epoch.", DECAY)
+    dropout: float = setting(0.0, "Share of features zeroed during training, in the trained part.", DECAY)
+    label_smoothing: float = setting(
+        0.0, "Share of the target spread evenly over the labels (Szegedy et al. 2016).", DECAY
+    )
     select: Literal["last", "best"] = setting(
-        "last", "Which epoch's weights are kept: the last, or the one with the lowest validation loss."
+        "last", "Epoch whose weights are kept: the last, or the one with the lowest validation loss."
     )
-    patience: int = setting(0, "Stop after this many epochs without a lower validation loss; 0: never.")
-    threshold: float = setting(0.5, "Probability from which on a message is called spam.")
-    target_fpr: float = setting(
-        0.0, "Share of ham that may be called spam: the threshold is chosen for it; 0: it is --threshold."
+    patience: int = setting(
+        0, "Stop after this many epochs without a lower validation loss; 0 never stops early.", NOT_NEGATIVE
     )
     precision: Precision = setting(
-        "fp32", "Number format of the matrix products: fp32, or bf16 by autocast (the weights stay fp32)."
+        "fp32", "Number format of the matrix products: fp32, or bf16 by autocast (weights stay fp32).", flag=True
     )
     compile: bool = setting(False, "Compile the model with torch.compile before training.")
-    seed: int = setting(123, "Of the split, the random weights, the order of the messages, and the dropout.")
+    seed: int = setting(
+        123, "Random seed for the split, initial weights, batch order and dropout.", Bounds(0, below=2**31), flag=True
+    )
+    threshold: float = setting(
+        0.5, "Spam probability from which a message is called spam.", Bounds(above=0, below=1), flag=True
+    )
+    target_fpr: float = setting(
+        0.0,
+        "Share of ham that may be called spam: the threshold is chosen for it. With 0 the threshold is --threshold.",
+        DECAY,
+        flag=True,
+    )
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, with the reason; raises ``TrainerError``."""
-        hints = get_type_hints(type(self))
-        for field in dataclasses.fields(self):
-            value, hint = getattr(self, field.name), hints[field.name]
-            if get_origin(hint) is Literal:
-                if value not in get_args(hint):
-                    raise TrainerError(f"{flag(field.name)} {value!r}: choose one of {', '.join(get_args(hint))}")
-            elif hint is float and isinstance(value, int) and not isinstance(value, bool):
-                object.__setattr__(self, field.name, float(value))
-            elif type(value) is not hint:
-                raise TrainerError(f"{flag(field.name)} {value!r}: must be of type {hint.__name__}")
-        ranges = {
-            "lora_rank": self.lora_rank >= 1,
-            "lora_alpha": self.lora_alpha >= 1,
-            "epochs": self.epochs >= 1,
-            "batch_size": self.batch_size >= 1,
-            "accumulate": self.accumulate >= 1,
-            "learning_rate": self.learning_rate > 0,
-            "weight_decay": self.weight_decay >= 0,
-            "warmup": 0 <= self.warmup < 1,
-            "clip": self.clip >= 0,
-            "beta2": 0 <= self.beta2 < 1,
-            "average": 0 <= self.average < 1,
-            "augment": 0 <= self.augment <= 1,
-            "disguise": 0 <= self.disguise <= 1,
-            "distill": self.distill >= 0,
-            "threshold": 0 < self.threshold < 1,
-            "token_dropout": 0 <= self.token_dropout < 1,
-            "dropout": 0 <= self.dropout < 1,
-            "label_smoothing": 0 <= self.label_smoothing < 1,
-            "patience": self.patience >= 0,
-            "target_fpr": 0 <= self.target_fpr < 1,
-            "seed": 0 <= self.seed < 2**31,
-        }
-        for name, fine in ranges.items():
-            if not fine:
-                raise TrainerError(f"{flag(name)} {getattr(self, name)} is out of range")
-        if self.model == "nano" and self.weights == "pretrained":
-            raise TrainerError("there are no pretrained weights for nano: use --weights random or a path")
-        if self.spelling and (self.weights != "random" or self.trainable != "all"):
-            raise TrainerError("--spelling makes embeddings anew: it needs --weights random and --trainable all")
-        for name in ("token_dropout", "augment", "distill"):
-            if getattr(self, name) and self.trainable in FROZEN:
-                raise TrainerError(
-                    f"{flag(name)} changes the messages every epoch, and with --trainable {self.trainable} what the "
-                    "frozen blocks make of them is kept: use --trainable all or lora"
-                )
-        if self.disguise and not self.augment:
-            raise TrainerError("--disguise is a share of the altered messages: it needs --augment")
-        if self.token_dropout and self.padding != "batch":
-            raise TrainerError("--token-dropout changes lengths and --padding fixes them: use --padding batch")
-        if self.trainable == "lora" and self.weights == "random":
+        for field in fields():
+            value = _checked(field, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+        if self.validation + self.test >= 1:
             raise TrainerError(
-                "--trainable lora adapts trained weights and --weights random has none: use --trainable all"
+                f"{as_flag('validation', self.validation)} {as_flag('test', self.test)}: nothing is left to train on"
             )
+        for conflict in CONFLICTS:
+            if conflict.why and conflict.when(self):
+                for name in conflict.resets:
+                    value = getattr(self, name)
+                    if value != _FIELDS[name].default:
+                        raise TrainerError(f"{as_flag(name, value)} {conflict.why.format(self)}")
 
 
-NANO: dict[str, Any] = {
-    "weights": "random",
-    "trainable": "all",
-    "spelling": True,
-    "epochs": 12,
-    "batch_size": 16,
-    "order": "length",
-    "learning_rate": 3e-3,
-    "beta2": 0.99,
-    "decay": "matrices",
-    "schedule": "cosine",
-    "warmup": 0.1,
-    "clip": 1.0,
-    "augment": 0.4,
-    "disguise": 0.2,
-    "dropout": 0.2,
-    "token_dropout": 0.2,
-    "label_smoothing": 0.05,
-    "average": 0.99,
-}
-"""What nano trains with unless told otherwise: all of it, from random weights."""
+class Conflict(NamedTuple):
+    """Fields that a combination of others leaves no use for."""
+
+    when: Callable[[Any], bool]
+    """Whether the values of a recipe are such a combination."""
+    resets: tuple[str, ...]
+    """Fields that must then be what they are without a word: stated otherwise they are an error, and a model's own
+    defaults for them are dropped."""
+    why: str
+    """What follows the flag in the error, formatted with the recipe; empty where the fields may well be stated."""
+
+
+CONFLICTS = (
+    Conflict(
+        lambda r: r.model == "nano" and r.weights == "pretrained",
+        ("model",),
+        "has no pretrained weights: use --weights random or a path",
+    ),
+    Conflict(
+        lambda r: r.trainable == "lora" and r.weights == "random",
+        ("trainable",),
+        "adapts trained weights and --weights random has none: use --trainable all",
+    ),
+    Conflict(
+        lambda r: r.weights != "random" or r.trainable != "all",
+        ("spelling",),
+        "makes embeddings anew: it needs --weights random and --trainable all",
+    ),
+    Conflict(lambda r: r.weights != "random" or r.trainable != "all", ("token_dropout",), ""),
+    Conflict(
+        lambda r: r.trainable in FROZEN,
+        ("token_dropout", "augment", "distill"),
+        "changes the messages every epoch, and with --trainable {0.trainable} what the frozen blocks make of them is "
+        "kept: use --trainable all or lora",
+    ),
+    Conflict(
+        lambda r: r.padding != "batch",
+        ("token_dropout",),
+        "changes lengths and --padding {0.padding} fixes them: use --padding batch",
+    ),
+    Conflict(
+        lambda r: not r.augment, ("disguise",), "is a share of the altered messages: it needs --set augment=SHARE"
+    ),
+)
+"""The one list of what does not go together; a later row sees what the rows before it have reset."""
+
+TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def fields() -> tuple[dataclasses.Field[Any], ...]:
+    """The fields of a recipe."""
+    return dataclasses.fields(Recipe)
+
+
+_FIELDS = {field.name: field for field in fields()}
+
+
+@functools.cache
+def types() -> dict[str, Any]:
+    """The type of each field of a recipe."""
+    return get_type_hints(Recipe)
+
+
+def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
+    """A value as the field holds it. Raises ``TrainerError`` where it is of another type or out of bounds."""
+    kind = types()[field.name]
+    given = as_flag(field.name, value)
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise TrainerError(f"{given}: choose one of {', '.join(get_args(kind))}")
+    elif get_origin(kind) is tuple:
+        value = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+        if not isinstance(value, tuple) or not value or not all(isinstance(item, str) and item for item in value):
+            raise TrainerError(f"{given}: must be text, or a list of texts")
+    elif kind is float and type(value) is int:
+        value = float(value)
+    elif type(value) is not kind:
+        raise TrainerError(f"{given}: must be {TYPE_NAMES[kind]}")
+    bounds: Bounds = field.metadata["bounds"]
+    if kind in (int, float) and not bounds.hold(value):
+        raise TrainerError(f"{given} is out of range: it must be {str(bounds) or 'finite'}")
+    return value
 
 
 def flag(name: str) -> str:
@@ -198,27 +292,76 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def as_flag(name: str, value: Any) -> str:
+    """A field and its value as they are given to ``spam-train``."""
+    if not _FIELDS[name].metadata["flag"]:
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        return f"--set {shlex.quote(f'{name}={text}')}"
+    if isinstance(value, bool):
+        return flag(name if value else f"no_{name}")
+    items = value if isinstance(value, (tuple, list)) else (value,)
+    return " ".join(f"{flag(name)} {shlex.quote(str(item))}" for item in items)
+
+
+def unknown(name: str, known: Iterable[str]) -> str:
+    """What is wrong with a name that is none of a recipe's fields."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known)
+    return f"there is no {name!r} in a recipe, but {', '.join(near or known)}"
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """Fields out of ``NAME=VALUE`` texts, as ``--set`` takes them. Raises ``TrainerError``."""
+    others = [field.name for field in fields() if not field.metadata["flag"]]
+    parsed: dict[str, Any] = {}
+    for text in settings:
+        name, equals, value = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals:
+            raise TrainerError(f"--set {text}: must be NAME=VALUE")
+        if name not in others:
+            if name in _FIELDS:
+                raise TrainerError(f"--set {text}: this field has a flag of its own, {flag(name)}")
+            raise TrainerError(f"--set {text}: {unknown(name, others)}")
+        parsed[name] = _parsed(name, value.strip())
+    return parsed
+
+
+def _parsed(name: str, text: str) -> Any:
+    """A value out of its text; what the text cannot be stays text, which `Recipe` refuses with the reason."""
+    kind = types()[name]
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            return text
+    return text
+
+
+@functools.cache
+def model_defaults(model: str) -> Mapping[str, Any]:
+    """Fields in which a model's defaults differ from those of `Recipe`: nano's are in ``nano.toml``."""
+    return read_recipe(Path(__file__).with_name("nano.toml")) if model == "nano" else {}
+
+
 def make_recipe(config: Path | None = None, **given: Any) -> Recipe:
     """Defaults of the model, then what a TOML file says, then what is given and not None.
 
-    Defaults of nano that do not go together with what is said are left out.
+    A model's defaults that do not go together with what is stated are dropped (see `CONFLICTS`).
     Raises ``TrainerError`` for a file that is not a recipe, and for what `Recipe` refuses.
     """
     stated = (read_recipe(config) if config else {}) | {
         name: value for name, value in given.items() if value is not None
     }
-    defaults = NANO if stated.get("model") == "nano" else {}
-    chosen = defaults | stated
-    unfit: set[str] = set()
-    if chosen.get("weights") != "random" or chosen.get("trainable") != "all":
-        unfit |= {"spelling", "token_dropout"}
-    if chosen.get("padding", "batch") != "batch":
-        unfit |= {"token_dropout"}
-    if chosen.get("trainable") in FROZEN:
-        unfit |= {"augment", "disguise"}
-    if not chosen.get("augment"):
-        unfit |= {"disguise"}
-    return Recipe(**({name: value for name, value in defaults.items() if name not in unfit} | stated))
+    plain = {field.name: field.default for field in fields()}
+    defaults = dict(model_defaults(stated["model"])) if stated.get("model") == "nano" else {}
+    for conflict in CONFLICTS:
+        if conflict.when(SimpleNamespace(**(plain | defaults | stated))):
+            for name in conflict.resets:
+                defaults.pop(name, None)
+    return Recipe(**(defaults | stated))
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -229,10 +372,9 @@ def read_recipe(path: Path) -> dict[str, Any]:
         raise TrainerError(f"--config {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise TrainerError(f"--config {path} is not TOML: {error}") from error
-    known = [field.name for field in dataclasses.fields(Recipe)]
     for name in values:
-        if name not in known:
-            raise TrainerError(f"--config {path}: there is no {name!r} in a recipe, but {', '.join(known)}")
+        if name not in _FIELDS:
+            raise TrainerError(f"--config {path}: {unknown(name, _FIELDS)}")
     return values
 
 

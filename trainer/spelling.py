@@ -178,6 +178,6 @@ def merge_spelling(model: GPT2Classifier) -> None:
     spelled = model.transformer.wte
     assert isinstance(spelled, SpelledEmbedding)
     table = spelled.rows(np.arange(model.config.vocab_size))
-    plain = nn.Embedding(model.config.vocab_size, model.config.n_embd)
+    plain = nn.Embedding(model.config.vocab_size, model.config.n_embd, device=table.device)
     plain.weight.data.copy_(table)
     model.transformer.wte = plain

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.augment import INVISIBLE, altered, disguised, epoch_texts
-from trainer.data import Messages
 from trainer.distill import remix, taught
+from trainer.evaluation.labelled import Messages
 from trainer.spelling import fold
 
 ALWAYS = partial(altered, disguise=1)

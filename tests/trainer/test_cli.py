@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -63,7 +64,7 @@ def test_a_run_leaves_all_that_belongs_to_a_checkpoint(
     assert [path.name for path in out.parent.iterdir()] == ["checkpoint"]  # no state, no scratch
     assert "accuracy" in done.stdout
     assert "epoch 2 of 2: validation loss" in done.stderr
-    assert "--target-fpr 0.01: with only 31 ham to choose from" in done.stderr
+    assert re.search(r"--target-fpr 0.01: with only 3\d ham to choose from", done.stderr)
 
 
 def test_metrics_are_what_the_model_does(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -195,7 +196,6 @@ def test_files_of_others_in_a_replaced_checkpoint_are_kept(
     ("arguments", "words"),
     [
         (["--data", "nowhere.tsv"], ["nowhere.tsv", "no such file"]),
-        (["--data", str(SAMPLE), "--text-column", "body"], []),
         (["--model", "gpt5"], ["--model", "gpt5"]),
         (["--epochs", "0"], ["--epochs 0"]),
         (["--epochs", "x"], ["--epochs"]),
@@ -203,15 +203,15 @@ def test_files_of_others_in_a_replaced_checkpoint_are_kept(
         (["--device", "cuda"], ["--device cuda"]),
         (["--device", "toaster"], ["--device 'toaster'"]),
         (["--weights", "nowhere"], ["no weights at nowhere"]),
-        (["--weights", "pretrained"], ["no pretrained weights for nano"]),
+        (["--weights", "pretrained"], ["--model nano has no pretrained weights"]),
+        (["--set", "clipp=1"], ["--set clipp=1", "clip"]),
+        (["--set", "clip=much"], ["--set clip=much", "number"]),
         (["--config", "nowhere.toml"], ["nowhere.toml"]),
         (["--spam-label", "junk"], ["'junk'", "--spam-label"]),
         (["--cache-gb", "-1"], ["--cache-gb"]),
     ],
 )
 def test_mistakes_are_one_line(tmp_path: Path, arguments: list[str], words: list[str]) -> None:
-    if not words:
-        pytest.skip("a headerless file takes any two names")
     if arguments == ["--device", "cuda"] and torch.cuda.is_available():
         pytest.skip("there is a CUDA GPU")
     done = command("spam-train", *QUICK, "--out", "checkpoint", *arguments, cwd=tmp_path)
@@ -248,8 +248,9 @@ def test_without_its_extra_the_command_says_which_to_install(tmp_path: Path) -> 
 
 def test_help_explains_every_flag() -> None:
     shown = command("spam-train", "--help", COLUMNS="200").stdout
-    for name in (*read_recipe_fields(), "out", "config", "resume", "device"):
-        assert f"--{name.replace('_', '-')}" in shown
+    for name in (*read_recipe_fields(), "out", "config", "resume", "device", "cache_gb", "set"):
+        assert f"--{name.replace('_', '-')} " in shown or f"  {name}: " in shown
+    assert shown.count("\n  --") <= 27, "so many flags nobody reads"
 
 
 def read_recipe_fields() -> list[str]:

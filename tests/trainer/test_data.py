@@ -1,10 +1,12 @@
 """Labelled messages: every form that is read, every mistake that is named, and the splits."""
 
 import csv
+import gzip
 import hashlib
 import http.server
 import io
 import json
+import random
 import threading
 import zipfile
 from collections import Counter
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -21,20 +24,22 @@ from pyarrow import parquet
 from runtime.errors import InputError
 from runtime.spec import END_OF_TEXT, ClassifierSpec
 from trainer import data
-from trainer.data import (
+from trainer.data import data_files, download_sms, tokenize
+from trainer.errors import TrainerError
+from trainer.evaluation.labelled import (
     Messages,
-    download_sms,
     escape,
-    folded,
     read_messages,
     read_split,
     repeats,
     split,
-    tokenize,
     unescape,
     write_split,
 )
-from trainer.errors import TrainerError
+from trainer.evaluation.protocols import folded, near_repeat_groups
+
+PRINTS = ["47510f948501b8d0", "5ec07b928f2936f9", "3c343165f115dd81", "ac1cdd094294a19a"]
+"""Beginnings of the SHA-256 of training, validation, test and unused messages with seed 123."""
 
 ROWS = [("ham", 'he said "no'), ("spam", "WIN, now"), ("ham", "ünï ☺")]
 
@@ -82,6 +87,45 @@ def test_columns_and_labels_can_have_any_name(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("body,verdict\nhello,0\nbuy,1\n")
     messages, labels = read_messages(tmp_path / "a.csv", text_column="body", label_column="verdict", spam_label="1")
     assert (messages.labels, labels) == ((0, 1), ("0", "1"))
+
+
+def test_files_are_read_one_after_the_other_and_a_file_may_be_of_one_label(tmp_path: Path) -> None:
+    (tmp_path / "b.tsv").write_text("ham\thi\n")
+    (tmp_path / "a.csv").write_text("text,label\nbuy,spam\n")
+    messages, labels = read_messages(tmp_path / "b.tsv", tmp_path / "a.csv")
+    assert (messages, labels) == (Messages(("hi", "buy"), (0, 1)), ("ham", "spam"))
+    (tmp_path / "c.tsv").write_text("ham\thi\neggs\tho\n")
+    with pytest.raises(InputError, match=r"c\.tsv: row 2: a third label 'eggs'"):
+        read_messages(*(tmp_path / name for name in ("a.csv", "b.tsv", "c.tsv")))
+    (tmp_path / "d.tsv").write_text("")
+    with pytest.raises(InputError, match=r"d\.tsv: there is no message in it"):
+        read_messages(*(tmp_path / name for name in ("a.csv", "b.tsv", "d.tsv")))
+
+
+def test_a_folder_is_its_labelled_files_in_order_of_name(tmp_path: Path) -> None:
+    (tmp_path / "b.tsv").write_text("ham\tsecond\n")
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"text": "first", "label": "spam"}\n'))
+    (tmp_path / "c.csv.gz").write_bytes(gzip.compress(b"text,label\nthird,ham\n"))
+    (tmp_path / "README.md").write_text("not data")
+    files = data_files([str(tmp_path), str(tmp_path / "b.tsv")])
+    assert [path.name for path in files] == ["a.jsonl.gz", "b.tsv", "c.csv.gz", "b.tsv"]
+    assert read_messages(*files)[0].texts == ("first", "second", "third", "second")
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"text": "first", "label": "spam"}\n')[:-9])
+    with pytest.raises(InputError, match=r"a\.jsonl\.gz: broken or cut short gzip data"):
+        read_messages(*files)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty: there is no file in this folder"):
+        data_files([str(tmp_path / "empty")])
+
+
+def test_themes_are_kept_with_their_messages(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label,theme\nbuy,spam,shopping\nhi,ham,\nwin,spam,lottery\n")
+    (tmp_path / "b.tsv").write_text("ham\tho\n")
+    messages, _ = read_messages(tmp_path / "a.csv", tmp_path / "b.tsv")
+    assert messages.themes == ("shopping", "", "lottery", "")
+    assert messages.take([2, 3]).themes == ("lottery", "")
+    assert messages.without(Messages(("buy",), (1,))).themes == ("", "lottery", "")
+    assert Messages(("x",), (0,)).followed_by(messages).themes == ("", "shopping", "", "lottery", "")
 
 
 def test_the_collection_is_read_whole(sms_collection: Path) -> None:
@@ -156,6 +200,42 @@ def test_splits_of_the_collection_have_the_published_sizes(sms_collection: Path)
     assert [len(part) for part in (splits.train, splits.validation, splits.test, splits.unused_ham)] == [
         1045, 149, 300, 4080,
     ]  # fmt: skip
+
+
+def test_the_split_of_the_collection_is_bit_for_bit_the_one_that_was_published(sms_collection: Path) -> None:
+    splits = split(read_messages(sms_collection)[0], 123)
+    prints = [part.fingerprint()[:16] for part in (splits.train, splits.validation, splits.test, splits.unused_ham)]
+    assert prints == PRINTS
+
+
+@pytest.mark.parametrize("balance", [True, False])
+def test_no_near_repeat_crosses_a_split_by_groups(sms_collection: Path, balance: bool) -> None:
+    messages, _ = read_messages(sms_collection)
+    splits = split(messages, 7, balance=balance, groups="near-repeats")
+    parts = [splits.train, splits.validation, splits.test, splits.unused_ham]
+    together = Messages((), ())
+    for part in parts:
+        together = together.followed_by(part)
+    group = near_repeat_groups(together.texts)
+    ends = np.cumsum([len(part) for part in parts])
+    inside = [set(group[start:end].tolist()) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    assert sum(map(len, inside)) == len(set(group.tolist()))
+    count = len(messages) - len(splits.unused_ham)
+    assert count == (2 * 747 if balance else 5574)
+    for part, share in zip(parts, (0.7, 0.1, 0.2), strict=False):
+        assert len(part) == pytest.approx(share * count, abs=3)
+        assert sum(part.labels) == pytest.approx(share * 747, abs=2)
+    assert sorted(together.texts) == sorted(messages.texts)
+    assert split(messages, 7, balance=balance, groups="near-repeats") == splits
+    assert split(messages, 8, balance=balance, groups="near-repeats") != splits
+
+
+def test_shares_of_a_split_can_be_chosen() -> None:
+    draw = random.Random(1)
+    messages = Messages(tuple("".join(draw.choices("abcdefgh", k=9)) for _ in range(600)), (0, 1) * 300)
+    for groups in ("none", "near-repeats"):
+        splits = split(messages, 1, groups=groups, validation=0.25, test=0.5)  # type: ignore[arg-type]
+        assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [150, 150, 300]
 
 
 def test_without_balancing_every_message_is_used() -> None:

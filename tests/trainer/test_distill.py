@@ -11,9 +11,9 @@ from accelerate import Accelerator
 
 from runtime.spec import ClassifierSpec
 from trainer import pipeline
-from trainer.data import Messages, read_messages, write_split
 from trainer.distill import CERTAINTY, Judge, bayes_judge, tfidf_judge
 from trainer.errors import TrainerError
+from trainer.evaluation.labelled import Messages, read_messages, write_split
 from trainer.pipeline import learn, train_classifier
 from trainer.recipe import make_recipe
 

@@ -3,7 +3,7 @@
 import torch
 
 from trainer.gpt2 import SHAPES, GPT2Classifier
-from trainer.spelling import LOOK_BACK, add_spelling
+from trainer.spelling import LOOK_BACK, add_spelling, merge_spelling
 
 
 @torch.no_grad()
@@ -23,3 +23,21 @@ def test_some_heads_begin_by_attending_to_their_own_distance() -> None:
         looks.append((back[head + 1 :] == head + 1).float().mean().item())
     assert min(looks[:LOOK_BACK]) > 0.9
     assert max(looks[LOOK_BACK:]) < 0.5
+
+
+@torch.no_grad()
+def test_the_merged_table_gives_the_embeddings_that_spelling_gave() -> None:
+    model = GPT2Classifier(SHAPES["nano"])
+    model.initialize(1)
+    ids = torch.arange(0, 50257, 97)
+    add_spelling(model, ids[::2].numpy(), 1)
+    spelled = model.transformer.wte(ids)
+    merge_spelling(model)
+    assert torch.equal(model.transformer.wte(ids), spelled)
+
+
+def test_the_merged_table_is_on_the_device_of_the_model() -> None:
+    model = GPT2Classifier(SHAPES["nano"])
+    add_spelling(model, torch.arange(9).numpy(), 1)
+    merge_spelling(model.to("meta"))  # a device other than the CPU that every machine has
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}

@@ -5,14 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-from trainer import evaluate
-from trainer.evaluate import (
+from runtime.scores import spam_scores
+from trainer.evaluation import metrics
+from trainer.evaluation.metrics import (
+    TARGETS,
     calibration_error,
     fit_temperature,
     measure,
     proportion_interval,
-    spam_scores,
+    recall_at,
     threshold_for,
 )
 
@@ -56,7 +59,7 @@ def test_proportion_interval_is_wilsons() -> None:
 
 
 def test_bootstrap_intervals_cover_the_truth_about_as_often_as_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "RESAMPLES", 160)
+    monkeypatch.setattr(metrics, "RESAMPLES", 160)
     generator = np.random.default_rng(1)
     population = 200_000
     labels = generator.integers(0, 2, population)
@@ -69,6 +72,34 @@ def test_bootstrap_intervals_cover_the_truth_about_as_often_as_they_say(monkeypa
         for name in hits:
             hits[name] += intervals[name][0] <= whole[name] <= intervals[name][1]
     assert all(count >= 24 for count in hits.values()), hits
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 12), st.integers(0, 3)), min_size=2, max_size=60),
+)
+def test_figures_of_messages_drawn_again_are_those_of_the_messages_repeated(drawn: list[tuple[int, int, int]]) -> None:
+    labels, twelfths, times = np.array([(1, 12, 1), (0, 0, 1), *drawn]).T
+    scores = twelfths / 12
+    again, of_them = np.repeat(labels, times), np.repeat(scores, times)
+    figures = metrics.Curve(labels, scores).figures(times.astype(np.float64))
+    assert figures["roc_auc"] == pytest.approx(roc_auc_score(again, of_them))
+    assert figures["average_precision"] == pytest.approx(average_precision_score(again, of_them))
+    ham, spam = of_them[again == 0], of_them[again == 1]
+    for target in TARGETS:
+        best = max((spam >= t).mean() for t in [*of_them, 2.0] if (ham >= t).sum() <= target * len(ham))
+        assert figures[recall_at(target)] == pytest.approx(best)
+
+
+def test_recall_where_a_share_of_the_ham_is_lost() -> None:
+    labels = [0] * 1000 + [1] * 100
+    scores = np.concatenate([np.linspace(0, 0.9, 1000), np.linspace(0.87, 1, 100)])
+    figures = measure(labels, scores)
+    expected = [np.mean(scores[1000:] > scores[:1000][-1 - lost]) for lost in (1, 5, 10, 20)]
+    assert [figures[recall_at(target)] for target in TARGETS] == pytest.approx(expected)
+    assert expected == sorted(expected) and expected[0] < expected[-1]
+    for name in (*map(recall_at, TARGETS), "expected_calibration_error"):
+        low, high = figures["intervals"][name]
+        assert low <= figures[name] <= high and high - low < 0.5
 
 
 def test_temperature_undoes_a_scale() -> None:

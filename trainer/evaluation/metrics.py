@@ -9,23 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 RESAMPLES = 1000
 """Bootstrap resamples (Efron 1979) for the figures that are no plain proportion."""
 
-TARGETS = (0.01, 0.005, 0.001)
-"""False-positive rates that thresholds are reported for."""
+TARGETS = (0.001, 0.005, 0.01, 0.02)
+"""False-positive rates that thresholds and recalls are reported for."""
+
+BINS = 15
+"""Bins of the calibration error."""
 
 Scores = NDArray[np.float64]
-
-
-def spam_scores(logits: ArrayLike, temperature: float = 1.0, spam_index: int = 1) -> Scores:
-    """Calibrated spam probabilities, float64 (messages,), of logits (messages, labels)."""
-    array = np.asarray(logits, dtype=np.float64)
-    return np.asarray(softmax(array / temperature, axis=1)[:, spam_index])
 
 
 def proportion_interval(hits: int, count: int) -> list[float]:
@@ -39,7 +36,8 @@ def measure(labels: ArrayLike, scores: Scores, threshold: float = 0.5, *, interv
 
     ``confusion_matrix`` is ``[[ham kept, ham called spam], [spam missed, spam caught]]``. What is not defined, such as
     the ROC AUC and the Matthews correlation of messages of one class, is None. ``intervals`` holds a 95% interval for
-    each: Wilson's for proportions, percentiles of a bootstrap over the messages for the rest.
+    each: Wilson's for proportions, percentiles of a bootstrap over the messages for the rest. ``recall_at(target)`` is
+    the recall at the best threshold that loses no more than this share of the ham, chosen on these very messages.
     """
     truth = np.asarray(labels, dtype=np.int64)
     if not len(truth):
@@ -55,6 +53,7 @@ def measure(labels: ArrayLike, scores: Scores, threshold: float = 0.5, *, interv
         "recall": float(sk.recall_score(truth, called, zero_division=0)),
         "f1": float(sk.f1_score(truth, called, zero_division=0)),
         "roc_auc": float(sk.roc_auc_score(truth, scores)) if both else None,
+        **(Curve(truth, scores).recalls(np.ones(len(truth))) if both else dict.fromkeys(map(recall_at, TARGETS))),
         "average_precision": float(sk.average_precision_score(truth, scores)) if both else None,
         "matthews": float(sk.matthews_corrcoef(truth, called)) if both else None,
         "false_positive_rate": wrong / (kept + wrong) if kept + wrong else None,
@@ -85,25 +84,79 @@ def _bootstrap(
         if both:
             spread = np.sqrt((caught + wrong) * (caught + missed) * (kept + wrong) * (kept + missed))
             samples["matthews"] = np.nan_to_num((caught * kept - wrong * missed) / spread)
-    if both:
-        curves: list[tuple[float, float]] = []
-        while len(curves) < RESAMPLES // 4:
-            chosen = generator.integers(0, len(truth), len(truth))
-            if 0 < truth[chosen].sum() < len(truth):
-                pair = truth[chosen], scores[chosen]
-                curves.append((sk.roc_auc_score(*pair), sk.average_precision_score(*pair)))
-        samples["roc_auc"], samples["average_precision"] = np.array(curves).T
+    curve = Curve(truth, scores)
+    drawn: list[dict[str, float]] = []
+    while len(drawn) < RESAMPLES // 4:
+        times = np.bincount(generator.integers(0, len(truth), len(truth)), minlength=len(truth)).astype(np.float64)
+        if not both or 0 < times[truth == 1].sum() < len(truth):
+            drawn.append(curve.figures(times) if both else {})
+            drawn[-1]["expected_calibration_error"] = _calibration_error(truth, scores, times)
+    samples |= {name: np.array([figures[name] for figures in drawn]) for name in drawn[0]}
+    # drawing messages again adds noise, and noise is an error of calibration: the samples are brought back by that much
+    errors = samples["expected_calibration_error"]
+    excess = errors.mean() - calibration_error(truth, scores)
+    samples["expected_calibration_error"] = np.maximum(errors - excess, 0)
     return {name: [float(edge) for edge in np.percentile(values, [2.5, 97.5])] for name, values in samples.items()}
 
 
-def calibration_error(labels: ArrayLike, scores: Scores, bins: int = 15) -> float:
-    """Expected calibration error of the called class's probability, in equal bins (Guo et al. 2017)."""
-    truth = np.asarray(labels)
+def recall_at(target: float) -> str:
+    """Name of the recall where a share ``target`` of the ham is lost."""
+    return f"recall_at_fpr_{target:g}"
+
+
+class Curve:
+    """The figures that depend on the order of the scores, of the same messages drawn more or less often.
+
+    Args:
+        truth: int64 (messages,), 1 for spam; both classes must be there.
+        scores: float64 (messages,).
+    """
+
+    def __init__(self, truth: NDArray[np.int64], scores: Scores) -> None:
+        self.order = np.argsort(-scores, kind="stable")
+        self.spam = truth[self.order] == 1
+        falling = scores[self.order]
+        self.ends = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1)  # the last of each distinct score
+
+    def _counts(self, times: Scores) -> tuple[Scores, Scores]:
+        """Spam and ham called spam at each distinct threshold, from the highest on."""
+        drawn = times[self.order]
+        caught: Scores = np.cumsum(drawn * self.spam)[self.ends]
+        wrong: Scores = np.cumsum(drawn * ~self.spam)[self.ends]
+        return caught, wrong
+
+    def figures(self, times: Scores) -> dict[str, float]:
+        """ROC AUC, average precision and recalls, of each message as often as ``times`` (messages,) says."""
+        caught, wrong = self._counts(times)
+        spam, ham = caught[-1], wrong[-1]
+        before = np.concatenate([[0.0], caught[:-1]])
+        area = (np.diff(wrong, prepend=0.0) * (before + caught)).sum() / (2 * spam * ham)
+        with np.errstate(invalid="ignore"):
+            precision = np.nan_to_num(caught / (caught + wrong))
+        average = ((caught - before) * precision).sum() / spam
+        return {"roc_auc": float(area), "average_precision": float(average)} | self.recalls(times)
+
+    def recalls(self, times: Scores) -> dict[str, float]:
+        """Recall where no more than each share of `TARGETS` of the ham is lost."""
+        caught, wrong = self._counts(times)
+        found = {}
+        for target in TARGETS:
+            at = int(np.searchsorted(wrong, int(target * wrong[-1]), side="right"))
+            found[recall_at(target)] = float(caught[at - 1] / caught[-1]) if at else 0.0
+        return found
+
+
+def calibration_error(labels: ArrayLike, scores: Scores) -> float:
+    """Expected calibration error of the called class's probability, in 15 equal bins (Guo et al. 2017)."""
+    return _calibration_error(np.asarray(labels), scores, np.ones(len(scores)))
+
+
+def _calibration_error(truth: NDArray[np.int64], scores: Scores, times: Scores) -> float:
+    """The same of each message as often as ``times`` (messages,) says."""
     confidence = np.maximum(scores, 1 - scores)
     right = (scores >= 0.5) == truth
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [abs(right[place == one].sum() - confidence[place == one].sum()) for one in np.unique(place)]
-    return float(sum(gaps) / len(truth))
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return float(np.abs(np.bincount(place, times * (right - confidence), BINS)).sum() / times.sum())
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
@@ -136,7 +189,7 @@ def threshold_for(ham_scores: Scores, target: float) -> float:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Scored:
     """Messages of one set with a model's spam scores."""
 
     texts: Sequence[str]
@@ -147,14 +200,14 @@ class Judged:
         """Scores of the ham."""
         return self.scores[self.labels == 0]
 
-    def where(self, keep: NDArray[np.bool_]) -> Judged:
+    def where(self, keep: NDArray[np.bool_]) -> Scored:
         """The messages to keep."""
-        return Judged(
+        return Scored(
             [text for text, kept in zip(self.texts, keep, strict=True) if kept], self.labels[keep], self.scores[keep]
         )
 
 
-def threshold_table(choose: Scores, report: Judged) -> list[dict[str, Any]]:
+def threshold_table(choose: Scores, report: Scored) -> list[dict[str, Any]]:
     """For each of `TARGETS`: a threshold chosen on ham scores, and what it does to messages that had no part in it."""
     table = []
     spam = report.scores[report.labels == 1]

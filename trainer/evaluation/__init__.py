@@ -1,0 +1,1 @@
+"""Labelled messages and what a classifier is worth on them; nothing here needs PyTorch."""

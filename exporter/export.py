@@ -36,6 +36,7 @@ from trainer.checkpoint import Classifier, load_checkpoint
 from trainer.evaluation.labelled import Messages, read_messages, read_split
 from trainer.gpt2 import GPT2Config
 from trainer.pretrained import WEIGHTS_FILE
+from trainer.wide import Wide
 
 log = logging.getLogger(__name__)
 
@@ -135,11 +136,11 @@ def export(checkpoint: Path, out: Path, options: Options, verify_data: Path | No
     messages, source = labelled_messages(checkpoint, spec, verify_data)
     log.info("computing reference logits with PyTorch")
     judge = verify.measure(verify.torch_model(model), config, spec, messages)
-    weights = release(model)
+    weights, wide = release(model), model.wide
     del model
     with written_beside(report_path(out)) as report_scratch, written_beside(out) as scratch:
         log.info("building the graph")
-        operators = write_graph(config, weights, spec, options, scratch)
+        operators = write_graph(config, weights, wide, spec, options, scratch)
         del weights
         log.info("verifying %s with onnxruntime", out)
         session = opened(scratch)
@@ -193,18 +194,22 @@ def report_path(out: Path) -> Path:
 
 
 def release(model: Classifier) -> dict[str, verify.Floats]:
-    """The checkpoint's tensors by name, as arrays that share their memory."""
-    return {name.removeprefix("transformer."): tensor.numpy() for name, tensor in model.state_dict().items()}
+    """The transformer's tensors by name, as arrays that share their memory."""
+    return {
+        name.removeprefix("transformer."): tensor.numpy()
+        for name, tensor in model.state_dict().items()
+        if not name.startswith("wide.")
+    }
 
 
 def write_graph(
-    config: GPT2Config, weights: Weights, spec: ClassifierSpec, options: Options, path: Path
+    config: GPT2Config, weights: Weights, wide: Wide | None, spec: ClassifierSpec, options: Options, path: Path
 ) -> dict[str, int]:
     """Build the graph, write it, and have it checked; how many nodes of each kind it has.
 
     ``weights`` is emptied on the way, so that they need not be in memory twice.
     """
-    model = options.graph(config, weights, options.opset).build(spec)
+    model = options.graph(config, weights, options.opset).build(spec, wide)
     operators = counted(model)
     large = sum(len(constant.raw_data) for constant in model.graph.initializer) > options.largest_file
     if large:

@@ -90,9 +90,9 @@ class FusedGraph(AttentionInPieces):
         """GELU in its tanh form."""
         return self.node("FastGelu", [x], name, domain=MICROSOFT)
 
-    def score(self, x: str) -> str:
+    def score(self, x: str, name: str) -> str:
         """(batch, width) to the logits (batch, labels)."""
-        return super().score(self.node("Reshape", [x, self.integers(-1, self.config.n_embd)], "score.rows"))
+        return super().score(self.node("Reshape", [x, self.integers(-1, self.config.n_embd)], "score.rows"), name)
 
 
 class FusedInt8Graph(AttentionInPieces, Int8Graph):

@@ -17,8 +17,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from exporter.builder import GraphBuilder
+from exporter.wide import WideGraph
 from runtime.spec import ClassifierSpec
 from trainer.gpt2 import GPT2Config
+from trainer.wide import Wide
 
 Array = npt.NDArray[np.float32]
 
@@ -42,8 +44,8 @@ class Gpt2Graph(GraphBuilder):
         self.config = config
         self.weights = weights
 
-    def build(self, spec: ClassifierSpec) -> onnx.ModelProto:
-        """The whole model, described by ``spec``."""
+    def build(self, spec: ClassifierSpec, wide: Wide | None = None) -> onnx.ModelProto:
+        """The whole model, described by ``spec``, with the logits of a wide path added where there is one."""
         blocks = [f"h.{number}" for number in range(self.config.n_layer)]
         ids, mask = "input_ids", "attention_mask"
         if spec.readout == "first":  # a first token sees nothing but itself
@@ -60,7 +62,10 @@ class Gpt2Graph(GraphBuilder):
             x, normed = self.add_and_norm(x, y, f"{block}.ln_2")
             y = self.mlp(normed, f"{block}.mlp")
             x, normed = self.add_and_norm(x, y, following)
-        self.score(normed)
+        logits = self.score(normed, "logits" if wide is None else "logits.last_token")
+        if wide is not None:
+            beside = WideGraph(self, wide).build("input_ids", "attention_mask")
+            self.node("Add", [logits, beside], "logits")
         axes = ["batch", "sequence"]
         return self.model(
             [helper.make_tensor_value_info(name, TensorProto.INT64, axes) for name in ("input_ids", "attention_mask")],
@@ -275,6 +280,6 @@ class Gpt2Graph(GraphBuilder):
         self.node("Mul", [x, self.number(0.5)], f"{name}.half")
         return self.node("Mul", [f"{name}.half", f"{name}.gate"], name)
 
-    def score(self, x: str) -> str:
+    def score(self, x: str, name: str) -> str:
         """(batch, width) to the logits (batch, labels)."""
-        return self.node("Gemm", [x, self.weight("score.weight")], "logits", transB=1)
+        return self.node("Gemm", [x, self.weight("score.weight")], name, transB=1)

@@ -103,8 +103,8 @@ class Int8Graph(Gpt2Graph):
         self.node("MatMulInteger", [f"{x}.uint8", matrix, self.zero_point(zero)], f"{name}.int32")
         return self.node("Mul", [self.scaled(f"{name}.int32", scales), peak], f"{name}.rescaled")
 
-    def score(self, x: str) -> str:
+    def score(self, x: str, name: str) -> str:
         """(batch, width) to the logits (batch, labels), each a sum over one row in an order of its own."""
         self.node("Unsqueeze", [x, self.integers(1)], "score.rows")
         self.node("Mul", ["score.rows", self.weight("score.weight")], "score.products")
-        return self.reduce("ReduceSum", "score.products", 2, "logits", keepdims=False)
+        return self.reduce("ReduceSum", "score.products", 2, name, keepdims=False)

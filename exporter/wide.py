@@ -263,7 +263,6 @@ class WideGraph:
         check = self.cast(self.look_up(self.table("check", wide.check.numpy(), np.int16), row), INT32)
         known = self.op("And", there, self.op("Equal", check, self.op("Div", hashes, rows)))
         known_int = self.cast(known, INT32)
-        row = self.times(row, known_int)  # those that are not known all read one row, which is in the cache then
 
         counters = self.op("Mod", row, self.number(COUNTERS))
         empty = self.full(self.joined(self.count, builder.integers(COUNTERS)), 0)
@@ -289,7 +288,8 @@ class WideGraph:
         inside = self.op("And", inside, self.op("Unsqueeze", known, builder.integers(1)))
         nothing = self.builder.constant("uint8_0", 0, np.uint8)
         steps = self.op("Where", inside, self.op("Unsqueeze", step, builder.integers(1)), nothing)
-        weights = self.look_up(self.table("weight", wide.weight.numpy(), np.int8), row)
+        # those that are not known all read the first row, which is in the cache then
+        weights = self.look_up(self.table("weight", wide.weight.numpy(), np.int8), self.times(row, known_int))
         totals = self.cast(self.op("MatMulInteger", steps, weights), FLOAT)
         factor = self.op("Div", builder.number(config.scale), length)
         scaled = self.op("Mul", totals, self.op("Unsqueeze", factor, builder.integers(2)))

@@ -7,13 +7,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from runtime.errors import ModelError
 from runtime.spec import END_OF_TEXT, ClassifierSpec
 from trainer.errors import TrainerError
-from trainer.gpt2 import GPT2Classifier, GPT2Config
-from trainer.pretrained import WEIGHTS_FILE, load_weights, read_weights, save_tensors
+from trainer.gpt2 import GPT2Classifier, GPT2Config, Packing
+from trainer.pretrained import WEIGHTS_FILE, load_weights, read_tensors, read_weights, save_tensors
+from trainer.wide import Wide, WideConfig
 
 CONFIG_FILE = "config.json"
+WIDE_FILE = "wide.safetensors"
+"""The table of the wide path, where the model has one; ``config.json`` holds its shape as ``spam_edge_wide``."""
 
 
 class Classifier(GPT2Classifier):
@@ -22,6 +28,17 @@ class Classifier(GPT2Classifier):
     def __init__(self, config: GPT2Config, spec: ClassifierSpec) -> None:
         super().__init__(config, spec.readout)
         self.spec = spec
+        self.wide: Wide | None = None
+        """The wide path, whose logits are added to the transformer's."""
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Logits of messages side by side, as `GPT2Classifier.forward`, those of the wide path included."""
+        logits: Tensor = super().forward(input_ids, attention_mask)
+        if self.wide is None:
+            return logits
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        return logits + self.wide(input_ids[attention_mask.bool()], Packing.of(attention_mask.sum(1)))
 
 
 def hugging_face_config(config: GPT2Config, spec: ClassifierSpec) -> dict[str, Any]:
@@ -53,13 +70,22 @@ def hugging_face_config(config: GPT2Config, spec: ClassifierSpec) -> dict[str, A
     }
 
 
-def save_model(folder: Path, model: GPT2Classifier, spec: ClassifierSpec) -> None:
-    """Write ``config.json`` and ``model.safetensors`` into an existing folder."""
-    config = json.dumps(hugging_face_config(model.config, spec), indent=2, ensure_ascii=False)
+def save_model(folder: Path, model: Classifier, spec: ClassifierSpec) -> None:
+    """Write ``config.json``, ``model.safetensors`` and, for a model with a wide path, ``wide.safetensors`` into an
+    existing folder."""
+    described = hugging_face_config(model.config, spec)
+    wide, model.wide = model.wide, None
+    files = {WEIGHTS_FILE: model.state_dict()}
+    if wide is not None:
+        model.wide = wide
+        described["spam_edge_wide"] = dataclasses.asdict(wide.config)
+        files[WIDE_FILE] = wide.state_dict()
+    config = json.dumps(described, indent=2, ensure_ascii=False)
     (folder / CONFIG_FILE).write_text(config + "\n", encoding="utf-8")
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_tensors(folder / WEIGHTS_FILE, tensors, {"format": "pt"})
-    (folder / WEIGHTS_FILE).chmod((folder / CONFIG_FILE).stat().st_mode)  # safetensors leaves it to its owner alone
+    for name, values in files.items():
+        tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in values.items()}
+        save_tensors(folder / name, tensors, {"format": "pt"})
+        (folder / name).chmod((folder / CONFIG_FILE).stat().st_mode)  # safetensors leaves it to its owner alone
 
 
 def read_config(folder: Path) -> tuple[GPT2Config, ClassifierSpec]:
@@ -87,4 +113,24 @@ def load_checkpoint(folder: Path) -> Classifier:
     config, spec = read_config(folder)
     model = Classifier(config, spec)
     load_weights(model, read_weights(folder), str(folder / WEIGHTS_FILE), head=True)
+    model.wide = load_wide(folder, len(spec.labels))
     return model.eval()
+
+
+def load_wide(folder: Path, labels: int) -> Wide | None:
+    """The wide path of a checkpoint, or None where it has none. Raises ``TrainerError`` where it is broken."""
+    described = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")).get("spam_edge_wide")
+    if described is None:
+        return None
+    try:
+        wide = Wide(WideConfig.from_dict(described))
+    except (TypeError, ValueError, KeyError) as error:
+        raise TrainerError(f"{folder / CONFIG_FILE} does not describe a wide path: {error}") from error
+    if len(wide.config.offsets) != labels:
+        raise TrainerError(f"{folder / CONFIG_FILE} describes a wide path to {len(wide.config.offsets)} labels")
+    tensors, wanted = read_tensors(folder / WIDE_FILE), wide.state_dict()
+    for name, tensor in wanted.items():
+        if name not in tensors or tensors[name].shape != tensor.shape or tensors[name].dtype != tensor.dtype:
+            raise TrainerError(f"{folder / WIDE_FILE} has no tensor {name} of the shape in {CONFIG_FILE}")
+    wide.load_state_dict({name: tensors[name] for name in wanted})
+    return wide

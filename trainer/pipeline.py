@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +21,7 @@ from runtime.scores import spam_scores
 from runtime.spec import ClassifierSpec
 from trainer.augment import altered, disguised, epoch_texts
 from trainer.checkpoint import CONFIG_FILE, Classifier, read_config, save_model
-from trainer.data import data_files, tokenize
+from trainer.data import Tokens, data_files, tokenize
 from trainer.distill import TEACHER, TEACHERS, bayes_judge, remix, taught, tfidf_judge
 from trainer.errors import TrainerError
 from trainer.evaluation.labelled import Messages, Splits, read_messages, repeats, split, write_split
@@ -35,19 +35,24 @@ from trainer.evaluation.metrics import (
     threshold_table,
 )
 from trainer.evaluation.plots import plot_training, write_plots
-from trainer.evaluation.protocols import folded
+from trainer.evaluation.protocols import folded, grouped_folds, near_repeat_groups
 from trainer.evaluation.tables import print_figures, write_errors, write_json
 from trainer.fine_tune import Labelled, Outcome, Report, classify_tokens, fine_tune, silent
+from trainer.fit_wide import fit_wide, join_paths, wide_logits
 from trainer.gpt2 import SHAPES
 from trainer.pretrained import starting_model
 from trainer.recipe import Recipe, make_recipe, write_recipe
 from trainer.report import model_card
 from trainer.spelling import add_spelling, merge_spelling
+from trainer.wide import Wide
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 log = logging.getLogger(__name__)
+
+FOLDS = 3
+"""Parts of the training messages that a wide path is fitted without, to score them."""
 
 
 def train_classifier(
@@ -112,7 +117,7 @@ def train_classifier(
         if accelerator.is_main_process:
             report("test", 0, 1, {})
             held_out = [
-                classify_tokens(model, tokenize(part.texts, spec), accelerator.device)
+                classify(model, tokenize(part.texts, spec), accelerator.device)
                 for part in (splits.test, splits.unused_ham)
             ]
             report("test", 1, 1, {})
@@ -149,6 +154,7 @@ def learn(
         The model with its trained weights, and how it went.
     """
     config = replace(SHAPES[recipe.model], dropout=recipe.dropout)
+    wide = fitted_wide(recipe, spec, train, report) if recipe.wide else None
     teach = teachers(recipe, spec, train, validation, accelerator, report) if recipe.distill else None
     tokens = tokenize(train.texts, spec)
     model = Classifier(config, spec)
@@ -191,7 +197,63 @@ def learn(
         merge_adapters(model)
     if recipe.spelling:
         merge_spelling(model)
+    if wide:
+        outcome = add_wide(model, *wide, tokenize(validation.texts, spec), validation.labels, outcome)
     return model, outcome
+
+
+def fitted_wide(recipe: Recipe, spec: ClassifierSpec, train: Messages, report: Report) -> tuple[Wide, Tensor]:
+    """A wide path fitted to messages, and its logits of each of them by weights that did not see it."""
+    folds = grouped_folds(np.array(train.labels), near_repeat_groups(train.texts), FOLDS, recipe.seed)
+    return fit_wide(
+        tokenize(train.texts, spec),
+        train.labels,
+        train.themes,
+        folds,
+        rows=recipe.wide,
+        ridge=recipe.wide_ridge,
+        report=lambda phase, done, total: report(phase, done, total, {}),
+    )
+
+
+def add_wide(
+    model: Classifier, wide: Wide, train_logits: Tensor, tokens: Tokens, labels: Sequence[int], outcome: Outcome
+) -> Outcome:
+    """Put a wide path beside a trained transformer, each counting for what it is worth on the validation messages.
+
+    Args:
+        model: The classifier; its head is scaled in place.
+        wide: The wide path.
+        train_logits: Its logits of the training messages.
+        tokens: Validation messages,
+        labels: and their labels.
+        outcome: How the transformer's training went, with its own logits.
+
+    Returns:
+        The outcome with the logits of both together.
+    """
+    validation = wide_logits(wide, tokens)
+    of_deep, of_wide, offset = join_paths(outcome.validation_logits, validation, labels)
+    log.info("the transformer's logits count %.3f, the wide path's %.3f", of_deep, of_wide)
+    model.score.weight.data *= of_deep
+    shift = torch.tensor([0.0, offset])
+    wide.config = replace(
+        wide.config,
+        gain=of_wide * wide.config.gain,
+        offsets=tuple((of_wide * torch.tensor(wide.config.offsets) + shift).tolist()),
+    )
+    model.wide = wide
+    both = (
+        of_deep * deep + of_wide * beside + shift
+        for deep, beside in ((outcome.train_logits, train_logits), (outcome.validation_logits, validation))
+    )
+    return Outcome(outcome.history, *both)
+
+
+def classify(model: Classifier, tokens: Tokens, device: torch.device | str = "cpu") -> Tensor:
+    """Logits of messages by a model, its wide path included, float32 (messages, labels) on the CPU, in their order."""
+    logits = classify_tokens(model, tokens, device)
+    return logits if model.wide is None else logits + wide_logits(model.wide, tokens)
 
 
 @contextmanager

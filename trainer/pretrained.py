@@ -92,24 +92,28 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Raises ``TrainerError`` for a path that is neither.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    file = path / WEIGHTS_FILE if path.is_dir() else path
-    if not file.is_file():
-        raise TrainerError(f"no weights at {file}: give a safetensors file or a checkpoint directory")
-    try:
-        tensors = load_file(file)
-    except SafetensorError as error:
-        raise TrainerError(f"{file} is not a safetensors file, or is cut short: {error}") from error
-    except OSError as error:
-        raise TrainerError(f"{file} cannot be read: {error.strerror or error}") from error
+    tensors = read_tensors(path / WEIGHTS_FILE if path.is_dir() else path)
     named = {}
     for name, tensor in tensors.items():
         if name.endswith((".attn.bias", ".attn.masked_bias")) or name == "lm_head.weight":
             continue  # constants of the causal mask, and the head that ours replaces
         named[name if name.startswith(("transformer.", "score.")) else f"transformer.{name}"] = tensor.float()
     return named
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file. Raises ``TrainerError`` where it is missing or broken."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not file.is_file():
+        raise TrainerError(f"no weights at {file}: give a safetensors file or a checkpoint directory")
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise TrainerError(f"{file} is not a safetensors file, or is cut short: {error}") from error
+    except OSError as error:
+        raise TrainerError(f"{file} cannot be read: {error.strerror or error}") from error
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

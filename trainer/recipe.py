@@ -28,6 +28,8 @@ Model = Literal["gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "nano"]
 Trainable = Literal["head", "last-block", "all", "lora"]
 FROZEN = ("head", "last-block")
 """Ways of training in which the blocks below are frozen, and what they make of a message is kept."""
+FEWEST_ROWS, MOST_ROWS = 1 << 16, 1 << 24
+"""Rows of the wide path's table: with fewer, a hash divided by their number does not fit into 16 bits."""
 Balance = Literal["undersample", "weights", "none"]
 Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["fp32", "bf16"]
@@ -116,6 +118,13 @@ class Recipe:
         "How to treat more ham than spam: undersample leaves ham out, weights weighs the loss, none does nothing.",
         flag=True,
     )
+    wide: int = setting(
+        0,
+        "Number of n-grams in the table of a wide path, whose logits are added to the transformer's; 0 makes none.",
+        Bounds(least=0, most=MOST_ROWS),
+        flag=True,
+    )
+    wide_ridge: float = setting(0.1, "Penalty of the ridge regression that fits the wide path.", Bounds(above=0))
     epochs: int = setting(5, "Number of passes over the training messages.", POSITIVE, flag=True)
     batch_size: int = setting(8, "Number of messages in a batch.", POSITIVE, flag=True)
     accumulate: int = setting(1, "Number of batches whose gradients are summed before a step.", POSITIVE, flag=True)
@@ -195,6 +204,8 @@ class Recipe:
             raise TrainerError(
                 f"{as_flag('validation', self.validation)} {as_flag('test', self.test)}: nothing is left to train on"
             )
+        if 0 < self.wide < FEWEST_ROWS:
+            raise TrainerError(f"{as_flag('wide', self.wide)}: must be 0, or at least {FEWEST_ROWS}")
         for conflict in CONFLICTS:
             if conflict.why and conflict.when(self):
                 for name in conflict.resets:

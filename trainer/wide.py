@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from runtime.spec import END_OF_TEXT
 from runtime.tokenizer import token_bytes
 from trainer.gpt2 import Packing
+from trainer.recipe import FEWEST_ROWS, MOST_ROWS
 
 BLOCKS = ("letters", "cased", "shape", "words", "pairs")
 """Groups of n-grams, each scaled to length 1: runs of 2 and 4 folded characters within words; of 1 and 3 characters as
@@ -143,7 +144,7 @@ class WideConfig:
     labels: tuple[int, ...]
     """Index of each theme's label."""
     rows: int
-    """N-grams that the table has room for, at least 2**16."""
+    """N-grams that the table has room for, from `trainer.recipe.FEWEST_ROWS` to ``MOST_ROWS``."""
     scale: float = 1.0
     """What the integer scores are multiplied by: the weights' unit."""
     sharpness: float = 2.0
@@ -152,6 +153,16 @@ class WideConfig:
     """The logsumexp is multiplied by this, so that the logits are calibrated (Platt 1999)."""
     offsets: tuple[float, ...] = (0.0, 0.0)
     """Added to the logits, one for each label."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> WideConfig:
+        """Read what ``dataclasses.asdict`` gave. Raises ``KeyError``, ``TypeError`` or ``ValueError``."""
+        config = cls(**{**values, **{name: tuple(values[name]) for name in ("themes", "labels", "offsets")}})
+        if not FEWEST_ROWS <= config.rows <= MOST_ROWS or len(config.labels) != len(config.themes):
+            raise ValueError(f"{config.rows} rows, {len(config.themes)} themes and {len(config.labels)} labels")
+        if set(config.labels) != set(range(len(config.offsets))):
+            raise ValueError("every label needs a theme")
+        return config
 
     def label_themes(self, label: int) -> list[int]:
         """The themes of a label."""

@@ -24,6 +24,7 @@ from trainer.wide import (
     PAD,
     PLACES,
     POINTS,
+    SPACE,
     START,
     WEIGHTS,
     WORD_PRIME,
@@ -150,6 +151,7 @@ class WideGraph:
         is_ascii = self.below(first, 128)
         longer = self.op("Where", self.below(first, 224), two, self.op("Where", self.below(first, 240), three, four))
         point = self.op("Mod", self.op("Where", is_ascii, first, longer), self.number(POINTS))
+        point = self.op("Max", point, self.number(SPACE))
         point = self.op("Where", self.equal(first, MARK_BYTE), self.number(START), point)
         leads = self.op("Or", is_ascii, self.op("Not", self.below(first, 192)))
         point = self.op("Compress", point, leads)

@@ -270,13 +270,14 @@ class NGrams:
         letters or more; 0 where there is none. A mark is a word of its own."""
         letter = self.in_word[text]
         start = ~self.is_blank[text] & ~(letter & before(letter, 1, 0))
-        first = start.nonzero()[:, 0]
-        begun = torch.cat([first.new_zeros(1), first])[start.cumsum(0)]
+        first, number = start.nonzero()[:, 0], start.cumsum(0)
+        begun = torch.cat([first.new_zeros(1), first])[number]
         place = (torch.arange(len(text), device=text.device) - begun).clamp_max(PLACES)
-        last = torch.cat([first[1:], first.new_tensor([len(text)])])[: len(first)] - 1
-        totals = [(self.letter[text] * factor[place] % WORD_PRIME).cumsum(0) for factor in self.factors]
-        # the blanks behind a word add nothing
-        hashes = [1 + total[last] - total[first - 1] for total in totals]
+        hashes = []
+        for factor in self.factors:
+            summands = self.letter[text] * factor[place] % WORD_PRIME
+            # what stands before the first word is number 0; blanks and the starts of messages add nothing
+            hashes.append(1 + text.new_zeros(1 + len(first)).index_add(0, number, summands)[1:])
         long = hashes[0] * (letter[first] & letter[first + 1])
         first_hash, second_hash, long_hash = (side_by_side(x, owner[first], count, 0) for x in (*hashes, long))
         return first_hash, second_hash, long_hash

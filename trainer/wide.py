@@ -186,9 +186,9 @@ def shifted(x: Tensor, places: int, fill: int) -> Tensor:
     return torch.nn.functional.pad(x, (0, places), value=fill)[..., places:]
 
 
-def before(x: Tensor, places: int, fill: int) -> Tensor:
-    """Flat values moved to the right, filled up on the left."""
-    return torch.nn.functional.pad(x, (places, 0), value=fill)[: len(x)]
+def before(x: Tensor) -> Tensor:
+    """For each of flat values the one before it, 0 for the first."""
+    return torch.nn.functional.pad(x, (1, 0))[:-1]
 
 
 class NGrams:
@@ -221,7 +221,7 @@ class NGrams:
         point = torch.where(byte == MARK_BYTE, START, (point % POINTS).clamp_min(SPACE))
         point = point[(byte < 128) | (byte >= 192)]
         blank = self.is_blank[point]
-        return point[(point == START) | ~(blank & before(blank, 1, 0))]
+        return point[(point == START) | ~(blank & before(blank))]
 
     def hashes(self, ids: Tensor, packing: Packing) -> list[Hashes]:
         """The n-grams of every message, repeats included, one entry for each of `BLOCKS`."""
@@ -260,16 +260,16 @@ class NGrams:
         """int64 (batch, places): the text with one character for each kind of letter and digit, runs of letters cut
         short: one small letter, two capitals."""
         shape = self.shape[text]
-        capital = shape == ord("A")
-        short = (shape == ord("a")) | (shape == ord("x")) | (capital & before(capital, 2, 0))
-        keep = ~(short & (shape == before(shape, 1, 0)))
+        again = shape == before(shape)
+        small = (shape == ord("a")) | (shape == ord("x"))
+        keep = ~(again & (small | ((shape == ord("A")) & before(again))))
         return side_by_side(shape[keep], owner[keep], count, PAD)
 
     def words(self, text: Tensor, owner: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Two hashes of each word, int64 (batch, words), from 1 to 2**29, and the first again where the word has two
         letters or more; 0 where there is none. A mark is a word of its own."""
         letter = self.in_word[text]
-        start = ~self.is_blank[text] & ~(letter & before(letter, 1, 0))
+        start = ~self.is_blank[text] & ~(letter & before(letter))
         first, number = start.nonzero()[:, 0], start.cumsum(0)
         begun = torch.cat([first.new_zeros(1), first])[number]
         place = (torch.arange(len(text), device=text.device) - begun).clamp_max(PLACES)

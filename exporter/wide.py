@@ -1,7 +1,7 @@
 """The wide path as nodes of a graph: the steps of `trainer.wide`, in the same integers.
 
 Characters, shapes and words are flat, message after message, until their lengths are known, then side by side in rows.
-All of it is int32 but what names places in tensors and what could grow beyond 2**31 in a long message.
+All of it is int32 but the sizes of tensors, and the squared lengths, which grow beyond 2**31 in a long message.
 """
 
 from __future__ import annotations

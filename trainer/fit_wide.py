@@ -269,7 +269,7 @@ def fit_wide(
         rows: Rows of the table.
         ridge: Penalty of the ridge regression.
         steps: Most steps of conjugate gradients.
-        report: Told the phase, how much of it is done, and of how much.
+        report: Called with the phase, how much of it is done, and of how much.
 
     Returns:
         The fitted module, and the logits of each message by weights that did not see it, float32 (messages, 2).
@@ -278,11 +278,11 @@ def fit_wide(
     done = {"n-grams": 0, "solving": 0}
 
     def advance(phase: str, total: int) -> Callable[[int], None]:
-        def told(more: int) -> None:
+        def add(more: int) -> None:
             done[phase] += more
             report(phase, done[phase], total)
 
-        return told
+        return add
 
     names = sorted({(label, theme) for label, theme in zip(labels, themes, strict=True)})
     index = {name: place for place, name in enumerate(names)}

@@ -7,9 +7,10 @@ weights. A message's n-grams are weighted by inverse document frequency and scal
 TF-IDF is. The weights score *themes* (groups of kinds of spam or of ham) rather than labels, since ham that is about a
 parcel has little in common with ham that is about a birthday; a label's logit is the logsumexp over its themes.
 
-Everything up to the final scaling is integer arithmetic whose values stay below 2**31, so that every runtime computes
-the same: hashes are sums of random numbers that a table holds (tabulation hashing, Carter and Wegman 1979), without a
-product that could overflow. `trainer.fit_wide` fits the table, `exporter.wide` builds the same steps as a graph.
+Everything up to the final scaling is integer arithmetic, so that every runtime computes the same. All values but the
+squared lengths of long messages stay below 2**31: hashes are sums of random numbers that a table holds (tabulation
+hashing, Carter and Wegman 1979), without a product that could overflow. `trainer.fit_wide` fits the table,
+`exporter.wide` builds the same steps as a graph.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ BLANK, MARK = 220, END_OF_TEXT + 1
 BLANKS_AFTER = 4
 """Blanks after a message: a character that is cut off at its end must not read bytes of the next message."""
 LONGEST_TOKEN = 16
-"""Bytes read of a token; the longer ones are runs of one character."""
+"""Bytes read of a token: of the 72 longer ones half are runs of one character, and half rare words without their end."""
 NO_BYTE, MARK_BYTE = 0, 254
 """No byte here, and the start of a message; neither occurs in UTF-8 without control characters."""
 
@@ -165,6 +166,8 @@ class WideConfig:
             raise ValueError(f"{config.rows} rows, {len(config.themes)} themes and {len(config.labels)} labels")
         if set(config.labels) != set(range(len(config.offsets))):
             raise ValueError("every label needs a theme")
+        if not all(map(math.isfinite, (config.scale, config.sharpness, config.gain, *config.offsets))):
+            raise ValueError("scale, sharpness, gain and offsets must be finite")
         return config
 
     def label_themes(self, label: int) -> list[int]:

@@ -42,7 +42,8 @@ BLANK, MARK = 220, END_OF_TEXT + 1
 BLANKS_AFTER = 4
 """Blanks after a message: a character that is cut off at its end must not read bytes of the next message."""
 LONGEST_TOKEN = 16
-"""Bytes read of a token: of the 72 longer ones half are runs of one character, and half rare words without their end."""
+"""Bytes read of a token: of the 72 longer ones half are runs of one character, and half rare words that lose their
+end."""
 NO_BYTE, MARK_BYTE = 0, 254
 """No byte here, and the start of a message; neither occurs in UTF-8 without control characters."""
 

@@ -16,9 +16,8 @@ from runtime import SpamClassifier
 from trainer.checkpoint import load_checkpoint
 from trainer.data import tokenize
 from trainer.evaluation.labelled import read_messages
-from trainer.fine_tune import classify_tokens
 from trainer.gpt2 import SHAPES, GPT2Config
-from trainer.pipeline import train_classifier
+from trainer.pipeline import classify, train_classifier
 from trainer.recipe import Recipe, make_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -76,7 +75,7 @@ def test_every_way_of_training_is_served_as_it_was_trained(
     model = load_checkpoint(checkpoint)
     messages, _ = read_messages(few_messages)
     texts = [*messages.texts, "", "word " * 400]
-    expected = classify_tokens(model, tokenize(texts, model.spec)).numpy()
+    expected = classify(model, tokenize(texts, model.spec)).numpy()
     with SpamClassifier(file) as classifier:
         np.testing.assert_allclose(classifier.logits(texts), expected, atol=1e-5)
         alone = np.concatenate([classifier.logits([text]) for text in texts[::9]])
@@ -107,7 +106,7 @@ def test_the_commands_go_from_a_file_to_verdicts(tmp_path: Path, sms_collection:
     served = [json.loads(line) for line in run("spam-infer", "inbox.txt", "--format", "jsonl").stdout.splitlines()]
     assert [verdict["text"] for verdict in served] == list(messages.texts[:500])
     model = load_checkpoint(artifacts / "checkpoint")
-    logits = classify_tokens(model, tokenize(messages.texts[:500], model.spec))
+    logits = classify(model, tokenize(messages.texts[:500], model.spec))
     scores = torch.softmax(logits / model.spec.temperature, 1)[:, 1].tolist()
     assert [verdict["score"] for verdict in served] == pytest.approx(scores, abs=1e-5)
     held_out, _ = read_messages(artifacts / "checkpoint" / "test.tsv")

@@ -223,7 +223,10 @@ def predict(trained: Trained, source: Source, indices: range) -> Tensor:
 
 
 def classify_tokens(model: GPT2Classifier, tokens: Tokens, device: torch.device | str = "cpu") -> Tensor:
-    """Logits of messages by a model in evaluation mode, float32 (messages, labels) on the CPU, in their order."""
+    """Logits of messages by a transformer in evaluation mode, float32 (messages, labels) on the CPU, in their order.
+
+    A wide path beside it is left out: `trainer.pipeline.classify` takes it in.
+    """
     trained = Trained(model, "all").requires_grad_(False)
     if not len(tokens):
         return torch.empty(0, model.config.n_labels)

@@ -62,7 +62,8 @@ transformers loads the checkpoint's folder as a `GPT2ForSequenceClassification`;
 ## Data
 
 {data}: {sizes["train"]:,} training, {sizes["validation"]:,} validation and {sizes["test"]:,} test messages
-(balance: {recipe.balance}, seed {recipe.seed}; SHA-256 over all messages read: `{spec.data_fingerprint}`).
+(balance: {recipe.balance}, kept together: {recipe.groups}, seed {recipe.seed};
+SHA-256 over all messages read: `{spec.data_fingerprint}`).
 {sizes["exact"]} test messages repeat a training message letter by letter, {sizes["near"]} but for case, digits and
 spacing.
 

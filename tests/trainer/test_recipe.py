@@ -2,13 +2,14 @@
 
 import json
 import re
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from trainer.errors import TrainerError
-from trainer.recipe import Recipe, make_recipe, parse_settings, write_recipe
+from trainer.recipe import Recipe, as_flag, fields, make_recipe, parse_settings, write_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -103,6 +104,16 @@ def test_other_fields_are_set_by_name_and_of_their_type() -> None:
     assert parsed == {"clip": 1.0, "lora_rank": 4, "spelling": True, "schedule": "cosine"}
     recipe = make_recipe(weights="random", trainable="all", **parsed)
     assert (recipe.clip, recipe.lora_rank, recipe.spelling, recipe.schedule) == (1.0, 4, True, "cosine")
+
+
+def test_what_a_model_card_shows_of_a_field_is_what_sets_it() -> None:
+    recipe = make_recipe(model="nano")
+    for field in fields():
+        option, *value = shlex.split(as_flag(field.name, getattr(recipe, field.name)))
+        if option == "--set":
+            assert parse_settings(value) == {field.name: getattr(recipe, field.name)}
+        else:
+            assert option == f"--{field.name.replace('_', '-')}"
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ FEWEST_GRAMS = 16
 campaign, and stands in messages that have nothing else in common."""
 NEIGHBOURS = 128
 """Of a 9-gram that many messages hold, each message looks at so many others on either side, in alphabetical order."""
+MORE = 4
+"""Of a message's 9-grams, one in so many is looked up besides the rarer half."""
 CANDIDATES = 256
 """Messages that one is compared with at most, those first that share most of its rarest 9-grams."""
 
@@ -83,9 +85,14 @@ def _connect(forms: Sequence[str]) -> list[int]:
         prefix = (size + 1) // 2 - (size - len(shared))
         if size < FEWEST_GRAMS or prefix <= 0:
             continue
-        rarest = shared[np.argsort(counts[shared], kind="stable")[:prefix]]
+        rising = shared[np.argsort(counts[shared], kind="stable")]
+        # with some more of the 9-grams than the rarer half, as many more must be shared: far fewer texts are candidates
+        seen = int(np.searchsorted(counts[rising], 2 * NEIGHBOURS, side="right"))
+        more = max(0, min(seen, prefix + size // MORE) - prefix)
+        rarest = rising[: prefix + more]
         hits = _holders(owner, begins[mine[rarest]], counts[rarest], place)
         found, often = np.unique(hits, return_counts=True)
+        found, often = found[often > more], often[often > more]
         for other in found[np.argsort(-often, kind="stable")[: CANDIDATES + 1]].tolist():
             theirs = int(sizes[other])
             if theirs < FEWEST_GRAMS or _root(parents, other) == _root(parents, place):

@@ -35,7 +35,7 @@ from trainer.evaluation.metrics import (
     threshold_table,
 )
 from trainer.evaluation.plots import plot_training, write_plots
-from trainer.evaluation.protocols import folded, grouped_folds, near_repeat_groups
+from trainer.evaluation.protocols import folded
 from trainer.evaluation.tables import print_figures, write_errors, write_json
 from trainer.fine_tune import Labelled, Outcome, Report, classify_tokens, fine_tune, silent
 from trainer.fit_wide import fit_wide, join_paths, wide_logits
@@ -50,9 +50,6 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 log = logging.getLogger(__name__)
-
-FOLDS = 3
-"""Parts of the training messages that a wide path is fitted without, to score them."""
 
 
 def train_classifier(
@@ -154,9 +151,9 @@ def learn(
         The model with its trained weights, and how it went.
     """
     config = replace(SHAPES[recipe.model], dropout=recipe.dropout)
-    wide = fitted_wide(recipe, spec, train, report) if recipe.wide else None
     teach = teachers(recipe, spec, train, validation, accelerator, report) if recipe.distill else None
     tokens = tokenize(train.texts, spec)
+    wide = fitted_wide(recipe, tokens, train, report) if recipe.wide else None
     model = Classifier(config, spec)
     model.load_state_dict(starting_model(recipe.model, recipe.weights, recipe.seed, config).state_dict())
     if recipe.trainable == "lora":
@@ -198,18 +195,16 @@ def learn(
     if recipe.spelling:
         merge_spelling(model)
     if wide:
-        outcome = add_wide(model, *wide, tokenize(validation.texts, spec), validation.labels, outcome)
+        outcome = add_wide(model, wide, tokens, tokenize(validation.texts, spec), validation.labels, outcome)
     return model, outcome
 
 
-def fitted_wide(recipe: Recipe, spec: ClassifierSpec, train: Messages, report: Report) -> tuple[Wide, Tensor]:
-    """A wide path fitted to messages, and its logits of each of them by weights that did not see it."""
-    folds = grouped_folds(np.array(train.labels), near_repeat_groups(train.texts), FOLDS, recipe.seed)
+def fitted_wide(recipe: Recipe, tokens: Tokens, train: Messages, report: Report) -> Wide:
+    """A wide path fitted to messages."""
     return fit_wide(
-        tokenize(train.texts, spec),
+        tokens,
         train.labels,
         train.themes,
-        folds,
         rows=recipe.wide,
         ridge=recipe.wide_ridge,
         report=lambda phase, done, total: report(phase, done, total, {}),
@@ -217,37 +212,31 @@ def fitted_wide(recipe: Recipe, spec: ClassifierSpec, train: Messages, report: R
 
 
 def add_wide(
-    model: Classifier, wide: Wide, train_logits: Tensor, tokens: Tokens, labels: Sequence[int], outcome: Outcome
+    model: Classifier, wide: Wide, train: Tokens, validation: Tokens, labels: Sequence[int], outcome: Outcome
 ) -> Outcome:
     """Put a wide path beside a trained transformer, each counting for what it is worth on the validation messages.
 
     Args:
         model: The classifier; its head is scaled in place.
         wide: The wide path.
-        train_logits: Its logits of the training messages.
-        tokens: Validation messages,
+        train: Training messages.
+        validation: Validation messages,
         labels: and their labels.
         outcome: How the transformer's training went, with its own logits.
 
     Returns:
         The outcome with the logits of both together.
     """
-    validation = wide_logits(wide, tokens)
-    of_deep, of_wide, offset = join_paths(outcome.validation_logits, validation, labels)
+    of_deep, of_wide, offset = join_paths(outcome.validation_logits, wide_logits(wide, validation), labels)
     log.info("the transformer's logits count %.3f, the wide path's %.3f", of_deep, of_wide)
     model.score.weight.data *= of_deep
-    shift = torch.tensor([0.0, offset])
-    wide.config = replace(
-        wide.config,
-        gain=of_wide * wide.config.gain,
-        offsets=tuple((of_wide * torch.tensor(wide.config.offsets) + shift).tolist()),
-    )
+    wide.config = replace(wide.config, gain=of_wide, offsets=(0.0, offset))
     model.wide = wide
-    both = (
-        of_deep * deep + of_wide * beside + shift
-        for deep, beside in ((outcome.train_logits, train_logits), (outcome.validation_logits, validation))
+    return Outcome(
+        outcome.history,
+        of_deep * outcome.train_logits + wide_logits(wide, train),
+        of_deep * outcome.validation_logits + wide_logits(wide, validation),
     )
-    return Outcome(outcome.history, *both)
 
 
 def classify(model: Classifier, tokens: Tokens, device: torch.device | str = "cpu") -> Tensor:

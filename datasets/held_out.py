@@ -101,9 +101,9 @@ def extended(placed: Mapping[str, Message], pairs: Iterable[Pair], held_out: Hel
     """
     places, messages = [place.rsplit(":", 1) for place in placed], list(placed.values())
     own = [held_out.part(message) for message in messages]
-    new = [int(line) > held_out.known.get(name, 0) for name, line in places]
+    known = [int(line) <= held_out.known.get(name, 0) for name, line in places]
     settled = [
-        TRAIN if part in (THEME, LANGUAGE) else None if is_new else part for part, is_new in zip(own, new, strict=True)
+        TRAIN if part in (THEME, LANGUAGE) else part if old else None for part, old in zip(own, known, strict=True)
     ]
     first = list(range(len(messages)))
 
@@ -121,7 +121,7 @@ def extended(placed: Mapping[str, Message], pairs: Iterable[Pair], held_out: Hel
     decided = dict(held_out.decided)
     for place, message in enumerate(messages):
         side = settled[group(place)] or own[group(place)]
-        if new[place] and own[place] in (TRAIN, MESSAGE) and own[place] != side:
+        if own[place] in (TRAIN, MESSAGE) and own[place] != side:
             decided[digest(message.text)] = side
     counts = Counter(name for name, _ in places)
     return replace(held_out, known=dict(sorted(counts.items())), decided=dict(sorted(decided.items())))

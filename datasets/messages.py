@@ -71,8 +71,8 @@ def read_written(folder: Path = WRITTEN) -> tuple[dict[str, Message], list[str]]
     """
     messages, problems = {}, []
     for path in sorted(folder.glob("*.jsonl")):
-        # Texts may hold other line ends than \n, which splitlines would split at.
-        for number, line in enumerate(path.read_bytes().removesuffix(b"\n").split(b"\n"), 1):
+        # Bytes, since a text may hold U+2028, at which a string's lines would end too.
+        for number, line in enumerate(path.read_bytes().splitlines(), 1):
             place = f"{path.name}:{number}"
             try:
                 messages[place] = parse(line)

@@ -268,6 +268,15 @@ def test_one_message_in_17_is_held_out() -> None:
     assert parts.count(MESSAGE) == pytest.approx(300, abs=60)
 
 
+def test_each_message_is_trained_on_or_held_out_for_a_reason() -> None:
+    messages = list(read_written()[0].values())
+    parts = dict.fromkeys(held_out.PARTS, 0)
+    for part in held_out.parts(messages):
+        parts[part] += 1
+    assert min(parts.values()) > 100
+    assert parts[MESSAGE] == pytest.approx(0.06 * (parts[TRAIN] + parts[MESSAGE]), rel=0.15)
+
+
 def extended(messages: dict[str, Message], before: HeldOut = NOTHING) -> HeldOut:
     return held_out.extended(messages, alike([one.text for one in messages.values()], GROUP), before)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from runtime.spec import Padding, Readout
+from runtime.spec import Fold, Padding, Readout
 from trainer.errors import TrainerError
 
 if sys.version_info >= (3, 11):
@@ -61,6 +61,11 @@ class Recipe:
     padding: Padding = setting(
         "batch",
         "Whether padding counts as text: not at all (batch), to the longest training message, or to the whole context.",
+    )
+    fold: Fold = setting(
+        "none",
+        "What is done to every message before it is tokenized, in training and in use: nothing (none), or disguises "
+        "are undone so that it reads as it looks (reader-1).",
     )
     epochs: int = setting(5, "Passes over the training messages.")
     batch_size: int = setting(8, "Messages in a batch.")
@@ -174,6 +179,7 @@ NANO: dict[str, Any] = {
     "weights": "random",
     "trainable": "all",
     "spelling": True,
+    "fold": "reader-1",
     "epochs": 12,
     "batch_size": 16,
     "order": "length",

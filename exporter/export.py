@@ -25,14 +25,15 @@ from exporter.fused import FusedGraph, FusedInt8Graph
 from exporter.graph import Gpt2Graph, Weights
 from exporter.quantize import Int8Graph
 from exporter.sample import SAMPLE
-from exporter.text import add_tokenizer
+from exporter.text import add_tokenizer, refuse_fold
 from runtime.batching import pad
 from runtime.cpus import usable_cpus
+from runtime.encoding import encode_message
 from runtime.errors import ModelError
 from runtime.files import check_writable, written_beside
 from runtime.model_file import OrtError, open_model, seal
 from runtime.spec import ClassifierSpec, Precision
-from trainer.checkpoint import Classifier, load_checkpoint
+from trainer.checkpoint import Classifier, load_checkpoint, read_config
 from trainer.evaluation.labelled import Messages, read_messages, read_split
 from trainer.gpt2 import GPT2Config
 from trainer.pretrained import WEIGHTS_FILE
@@ -126,6 +127,7 @@ def export(checkpoint: Path, out: Path, options: Options, verify_data: Path | No
     check_opset(options)
     check_writable(out)
     if options.text:
+        refuse_fold(read_config(checkpoint)[1], "--text")
         extensions_library()
     torch.set_num_threads(usable_cpus())
     log.info("reading %s", checkpoint)
@@ -249,7 +251,7 @@ def verified(
     """What the file answers, and how that compares with PyTorch."""
     model = verify.session_model(session)
     file = verify.measure(model, config, spec, messages)
-    some = [verify.row_of(text, spec) for text in messages.texts[:32]]
+    some = [encode_message(text, spec).rows[0] for text in messages.texts[:32]]
     variance = verify.variance_over_batches(model, config, spec.context_length, some)
     return file, verify.compare(judge, file, variance, spec, messages, spec.precision)
 
@@ -279,7 +281,7 @@ def text_check(path: Path, ids_session: ort.InferenceSession, spec: ClassifierSp
     session = text_session(path)
     texts = list(messages.texts[:100]) + list(verify.HARD_TEXTS)
     model = verify.session_model(ids_session)
-    expected = [model(*pad([verify.row_of(text, spec)]))[0] for text in texts]
+    expected = [model(*pad(encode_message(text, spec).rows))[0] for text in texts]
     alone = [session.run(["logits"], {"text": np.array([text], object)})[0][0] for text in texts]
     together = session.run(["logits"], {"text": np.array(texts, object)})[0]
     worst = max(verify.difference(expected, alone), verify.difference(expected, together))

@@ -13,22 +13,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from runtime.batching import Row, batches, pad, windows
+from runtime.batching import batches, pad
+from runtime.encoding import Encoded, Long, encode_message
 from runtime.errors import ModelError
 from runtime.model_file import OrtError, Provider, is_small, open_model, shipped_model
 from runtime.scores import probabilities, verdicts
-from runtime.spec import END_OF_TEXT
-from runtime.tokenizer import encode
 
 Item = TypeVar("Item")
 Floats = npt.NDArray[np.float32]
-Long = Literal["cut", "windows"]
 
 MAX_BATCH_TOKENS, MAX_BATCH_TOKENS_SMALL = 256, 1024
 """Default cap of a batch, ``rows × longest row``: memory is bounded by it, whatever the messages are. A large model
@@ -51,14 +49,6 @@ class Verdict:
     """Whether the message was longer than the context, so that its end was not read."""
     tokens: int
     """How many tokens of it were read."""
-
-
-class _Encoded(NamedTuple):
-    """A message as the model sees it: one row of ids, or several overlapping ones."""
-
-    rows: list[Row]
-    truncated: bool
-    tokens: int
 
 
 class SpamClassifier:
@@ -234,19 +224,12 @@ class SpamClassifier:
     def __repr__(self) -> str:
         return f"SpamClassifier({str(self.path)!r})"
 
-    def _encode(self, text: object, index: int) -> _Encoded:
+    def _encode(self, text: object, index: int) -> Encoded:
         if not isinstance(text, str):
             raise TypeError(f"message {index} is {_kind(text)}, not a string")
-        spec = self.spec
-        size = spec.pad_length or spec.context_length
-        ids, truncated = encode(text, size if self._long == "cut" else None)
-        rows = windows(np.array(ids, dtype=np.uint16), size)
-        if spec.pad_length:
-            # padding="longest" and "context": <|endoftext|> as ordinary tokens, up to the length trained with
-            rows = [np.pad(row, (0, size - len(row)), constant_values=END_OF_TEXT) for row in rows]
-        return _Encoded(rows, truncated, len(ids))
+        return encode_message(text, self.spec, self._long)
 
-    def _compute(self, encoded: Sequence[_Encoded], left: threading.Event | None = None) -> Floats:
+    def _compute(self, encoded: Sequence[Encoded], left: threading.Event | None = None) -> Floats:
         """Logits of each message, float32 ``[messages, labels]``; of no use once nobody waits for them any more."""
         distinct: dict[bytes, int] = {}  # what is sent to many comes many times, and is computed once
         places = [distinct.setdefault(row.tobytes(), len(distinct)) for message in encoded for row in message.rows]
@@ -274,7 +257,7 @@ class SpamClassifier:
             start = end
         return logits[highest]
 
-    def _classify(self, encoded: Sequence[_Encoded], left: threading.Event | None = None) -> list[Verdict]:
+    def _classify(self, encoded: Sequence[Encoded], left: threading.Event | None = None) -> list[Verdict]:
         columns, scores = verdicts(self._compute(encoded, left), self.spec)
         return [
             Verdict(self.labels[column], score, message.truncated, message.tokens)

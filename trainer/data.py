@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import zipfile
-from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from runtime.spec import END_OF_TEXT, ClassifierSpec
-from runtime.tokenizer import encode
+from runtime.encoding import encode_message
+from runtime.spec import ClassifierSpec
 from trainer.errors import TrainerError
 from trainer.evaluation.labelled import labelled_files
 
@@ -107,12 +106,10 @@ class Tokens:
 
 
 def tokenize(texts: Sequence[str], spec: ClassifierSpec) -> Tokens:
-    """Ids of messages as the runtime makes them: cut, and extended where the padding counts as text."""
-    limit = spec.pad_length or spec.context_length
-    ids, ends = array("i"), np.zeros(len(texts), dtype=np.int64)
+    """Ids of messages as the runtime makes them."""
+    ids, ends = bytearray(), np.zeros(len(texts), dtype=np.int64)
     for place, text in enumerate(texts):
-        one = encode(text, limit)[0]
-        ids.extend(one)
-        ids.extend([END_OF_TEXT] * (spec.pad_length - len(one)))
-        ends[place] = len(ids)
-    return Tokens(np.frombuffer(ids, dtype=np.int32) if ids else np.zeros(0, dtype=np.int32), ends)
+        (row,) = encode_message(text, spec).rows
+        ids += row.tobytes()
+        ends[place] = len(ids) // row.itemsize
+    return Tokens(np.frombuffer(ids, dtype=np.uint16).astype(np.int32), ends)

@@ -88,6 +88,7 @@ def train_classifier(
         context_length=context_length,
         padding=recipe.padding,
         readout=recipe.readout,
+        fold=recipe.fold,
         base_model=recipe.model,
         data_fingerprint=messages.fingerprint(),
         pad_length=0 if recipe.padding == "batch" else context_length,

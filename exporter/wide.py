@@ -24,6 +24,7 @@ from trainer.wide import (
     PAD,
     PLACES,
     POINTS,
+    SPACE,
     START,
     WEIGHTS,
     WORD_PRIME,
@@ -150,6 +151,7 @@ class WideGraph:
         is_ascii = self.below(first, 128)
         longer = self.op("Where", self.below(first, 224), two, self.op("Where", self.below(first, 240), three, four))
         point = self.op("Mod", self.op("Where", is_ascii, first, longer), self.number(POINTS))
+        point = self.op("Max", point, self.number(SPACE))
         point = self.op("Where", self.equal(first, MARK_BYTE), self.number(START), point)
         leads = self.op("Or", is_ascii, self.op("Not", self.below(first, 192)))
         point = self.op("Compress", point, leads)
@@ -220,28 +222,26 @@ class WideGraph:
 
     def words(self, text: str, owner: str) -> list[tuple[str, str]]:
         """The blocks of words and of pairs of words: see `trainer.wide.NGrams.words`."""
-        known, integers = characters(), self.builder.integers
+        known = characters()
         letter = self.look_up(self.table("in_word", known.in_word, np.bool_), text)
         blank = self.look_up(self.table("is_blank", known.is_blank, np.bool_), text)
         goes_on = self.op("And", letter, self.before(letter, 1))
         start = self.op("Not", self.op("Or", blank, goes_on))
         index = self.indices(text)
-        first = self.op("Compress", index, start)
-        zero = self.builder.constant("wide.zeros_int32_1", [0], np.int32)
-        begun = self.look_up(self.joined(zero, first), self.sum_so_far(self.cast(start, INT32)))
+        first, number = self.op("Compress", index, start), self.sum_so_far(self.cast(start, INT32))
+        firsts = self.joined(self.builder.constant("wide.zeros_int32_1", [0], np.int32), first)
+        begun = self.look_up(firsts, number)
         place = self.op("Min", self.op("Sub", index, begun), self.number(PLACES))
         value = self.look_up(self.table("letter", known.letter, np.int32), text)
-        following = self.joined(self.part(first, 1, END, 0), self.cast(self.size(text), INT32))
-        last = self.plus(self.op("Slice", following, integers(0), self.size(first)), -1)
-        previous, next_ = self.plus(first, -1), self.plus(first, 1)
+        # what stands before the first word is number 0
+        empty = self.full(self.size(firsts), 0)
         hashes = []
-        for number, factors in enumerate(word_factors()):
-            factor = self.look_up(self.table(f"factors.{number}", factors, np.int32), place)
+        for which, factors in enumerate(word_factors()):
+            factor = self.look_up(self.table(f"factors.{which}", factors, np.int32), place)
             summand = self.op("Mod", self.times(value, factor), self.number(WORD_PRIME))
-            total = self.sum_so_far(self.cast(summand, INT64))
-            gained = self.op("Sub", self.look_up(total, last), self.look_up(total, previous))
-            hashes.append(self.plus(self.cast(gained, INT32), 1))
-        is_long = self.op("And", self.look_up(letter, first), self.look_up(letter, next_))
+            total = self.op("ScatterElements", empty, number, summand, axis=0, reduction="add")
+            hashes.append(self.plus(self.part(total, 1, END, 0), 1))
+        is_long = self.op("And", self.look_up(letter, first), self.look_up(letter, self.plus(first, 1)))
         long = self.times(hashes[0], self.cast(is_long, INT32))
         one, two, long = self.side_by_side([*hashes, long], self.look_up(owner, first), 0)
         (word, *others), (long, *_) = self.places(one, 1 + FARTHEST), self.places(long, 1)

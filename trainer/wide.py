@@ -49,6 +49,9 @@ POINTS = 1 << 16
 """Characters told apart; those beyond U+FFFF share the places of others, hardly used ones for emoji."""
 START, PAD = 0, 1
 """Characters that are none: the start of a message, and what fills up a batch's rows."""
+SPACE = 32
+"""The lowest character of a text. Control characters are read as a blank, and so is what would share the place of one:
+U+20000, a Chinese character, must not be taken for `START`."""
 PLACES = 31
 """Characters of a word that are hashed."""
 WORD_PRIME = 16_777_213
@@ -87,7 +90,7 @@ def token_table() -> NDArray[np.uint8]:
     """
     table = np.full((MARK + 1, LONGEST_TOKEN), NO_BYTE, np.uint8)
     for row, token in enumerate(token_bytes()):
-        spelled = [max(byte, 32) for byte in token[:LONGEST_TOKEN] if byte < 0xF8]
+        spelled = [max(byte, SPACE) for byte in token[:LONGEST_TOKEN] if byte < 0xF8]
         table[row, : len(spelled)] = spelled
     table[MARK, 0] = MARK_BYTE
     return table
@@ -100,8 +103,8 @@ def characters() -> Characters:
     is_blank, in_word = np.zeros(POINTS, np.bool_), np.zeros(POINTS, np.bool_)
     for point in range(POINTS):
         letter = chr(point)
-        if letter.isspace() or point < 32:
-            folded[point] = shape[point] = 32
+        if letter.isspace() or point < SPACE:
+            folded[point] = shape[point] = SPACE
             is_blank[point] = True
         elif not 0xD800 <= point < 0xE000:
             first = unicodedata.normalize("NFKC", letter).lower()[:1]
@@ -113,7 +116,7 @@ def characters() -> Characters:
     shape[PAD] = PAD
     draw = np.random.Generator(np.random.PCG64(2016))
     random = draw.integers(0, 1 << 26, POINTS, np.int32)
-    random[[START, PAD]] = random[32]
+    random[[START, PAD]] = random[SPACE]
     short = draw.integers(1, 1 << 16, POINTS, np.int32)[folded]
     short[is_blank] = 0
     return Characters(random[folded], random, short, shape, is_blank, in_word)
@@ -215,7 +218,7 @@ class NGrams:
         three = (byte - 224) * 4096 + second * 64 + third
         four = (byte - 240) * 262144 + second * 4096 + third * 64 + fourth
         point = torch.where(byte < 128, byte, torch.where(byte < 224, two, torch.where(byte < 240, three, four)))
-        point = torch.where(byte == MARK_BYTE, START, point % POINTS)
+        point = torch.where(byte == MARK_BYTE, START, (point % POINTS).clamp_min(SPACE))
         point = point[(byte < 128) | (byte >= 192)]
         blank = self.is_blank[point]
         return point[(point == START) | ~(blank & before(blank, 1, 0))]
@@ -267,13 +270,14 @@ class NGrams:
         letters or more; 0 where there is none. A mark is a word of its own."""
         letter = self.in_word[text]
         start = ~self.is_blank[text] & ~(letter & before(letter, 1, 0))
-        first = start.nonzero()[:, 0]
-        begun = torch.cat([first.new_zeros(1), first])[start.cumsum(0)]
+        first, number = start.nonzero()[:, 0], start.cumsum(0)
+        begun = torch.cat([first.new_zeros(1), first])[number]
         place = (torch.arange(len(text), device=text.device) - begun).clamp_max(PLACES)
-        last = torch.cat([first[1:], first.new_tensor([len(text)])])[: len(first)] - 1
-        totals = [(self.letter[text] * factor[place] % WORD_PRIME).cumsum(0) for factor in self.factors]
-        # the blanks behind a word add nothing
-        hashes = [1 + total[last] - total[first - 1] for total in totals]
+        hashes = []
+        for factor in self.factors:
+            summands = self.letter[text] * factor[place] % WORD_PRIME
+            # what stands before the first word is number 0; blanks and the starts of messages add nothing
+            hashes.append(1 + text.new_zeros(1 + len(first)).index_add(0, number, summands)[1:])
         long = hashes[0] * (letter[first] & letter[first + 1])
         first_hash, second_hash, long_hash = (side_by_side(x, owner[first], count, 0) for x in (*hashes, long))
         return first_hash, second_hash, long_hash

@@ -59,6 +59,8 @@ class ClassifierSpec:
     """Shape the classifier was made from: gpt2, gpt2-medium, gpt2-large, gpt2-xl or nano."""
     precision: Precision = "fp32"
     """Number format of the weights in the file."""
+    channels: tuple[str, ...] = ()
+    """Kinds of messages that it was trained on, as ("sms", "mail"); empty where that is not known."""
     data_fingerprint: str = ""
     """SHA-256 over the labelled messages that it was trained, validated and tested on."""
     test_metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -85,6 +87,7 @@ class ClassifierSpec:
             (len(self.labels) >= 2 and len(set(self.labels)) == len(self.labels), f"labels {list(self.labels)!r}"),
             (self.spam_label in self.labels, f"spam label {self.spam_label!r} is not one of {list(self.labels)!r}"),
             (0 < self.context_length <= LONGEST_CONTEXT, f"context length {self.context_length}"),
+            (all(isinstance(name, str) for name in self.channels), f"channels {list(self.channels)!r}"),
             (self.padding in get_args(Padding), f"padding {self.padding!r}"),
             (self.readout in get_args(Readout), f"readout {self.readout!r}"),
             (
@@ -105,7 +108,7 @@ class ClassifierSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, as stored in a checkpoint's ``config.json``."""
-        return {**dataclasses.asdict(self), "labels": list(self.labels)}
+        return {**dataclasses.asdict(self), "labels": list(self.labels), "channels": list(self.channels)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ClassifierSpec:
@@ -114,6 +117,7 @@ class ClassifierSpec:
         try:
             kept = {name: value for name, value in values.items() if name in known}
             kept["labels"] = tuple(kept["labels"])
+            kept["channels"] = tuple(kept.get("channels", ()))
             kept["test_metrics"] = dict(kept.get("test_metrics", {}))
             for name, kind in {
                 "temperature": float,

@@ -21,10 +21,10 @@ from runtime.scores import spam_scores
 from runtime.spec import ClassifierSpec
 from trainer.augment import altered, disguised, epoch_texts
 from trainer.checkpoint import CONFIG_FILE, Classifier, read_config, save_model
-from trainer.data import Tokens, data_files, tokenize
+from trainer.data import Tokens, channels, data_files, tokenize
 from trainer.distill import TEACHER, TEACHERS, bayes_judge, remix, taught, tfidf_judge
 from trainer.errors import TrainerError
-from trainer.evaluation.labelled import Messages, Splits, read_messages, repeats, split, write_split
+from trainer.evaluation.labelled import CHANNEL_COLUMN, Messages, Splits, read_dataset, repeats, split, write_split
 from trainer.evaluation.metrics import (
     Scored,
     calibration_error,
@@ -74,9 +74,11 @@ def train_classifier(
     accelerator = make_accelerator(device)
     with accelerator.main_process_first():
         paths = data_files(recipe.data)
-    messages, labels = read_messages(
-        *paths, text_column=recipe.text_column, label_column=recipe.label_column, spam_label=recipe.spam_label
-    )
+    dataset = read_dataset(
+        *paths, text_column=recipe.text_column, label_column=recipe.label_column, spam_label=recipe.spam_label,
+        columns=(CHANNEL_COLUMN,),
+    )  # fmt: skip
+    messages, labels = dataset.messages, dataset.labels
     splits = split(
         messages, recipe.seed, balance=recipe.balance == "undersample",
         groups=recipe.groups, validation=recipe.validation, test=recipe.test,
@@ -90,6 +92,7 @@ def train_classifier(
         readout=recipe.readout,
         fold=recipe.fold,
         base_model=recipe.model,
+        channels=channels(dataset, paths),
         data_fingerprint=messages.fingerprint(),
         pad_length=0 if recipe.padding == "batch" else context_length,
     )

@@ -48,6 +48,7 @@ def model_card(recipe: Recipe, spec: ClassifierSpec, metrics: Mapping[str, Any],
     ]
     chosen, reported = metrics["thresholds"][0]["ham_chosen_on"], metrics["thresholds"][0]["ham"]
     padding = f"{spec.padding}" + (f", {spec.pad_length} tokens" if spec.pad_length else "")
+    kinds = f"Kinds of messages: {', '.join(spec.channels)}.\n" if spec.channels else ""
     return f"""---
 library_name: transformers
 pipeline_tag: text-classification
@@ -66,7 +67,7 @@ transformers loads the checkpoint's folder as a `GPT2ForSequenceClassification`;
 SHA-256 over all messages read: `{spec.data_fingerprint}`).
 {sizes["exact"]} test messages repeat a training message letter by letter, {sizes["near"]} but for case, digits and
 spacing.
-
+{kinds}
 ## Figures
 
 Each with its 95% interval. Threshold {spec.threshold:.4g}, temperature {spec.temperature:.4g}.

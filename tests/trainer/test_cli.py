@@ -273,3 +273,17 @@ def read_recipe_fields() -> list[str]:
 def test_every_recipe_of_the_published_table_is_one(recipe: Path) -> None:
     stated = read_recipe(recipe)
     assert make_recipe(recipe, **{}).model == stated.get("model", "gpt2")
+
+
+def test_a_checkpoint_says_what_kinds_of_messages_it_is_for(tmp_path: Path) -> None:
+    rows = [
+        {"label": label, "text": f"{text} {number}", "channel": ("sms", "chat")[number % 2]}
+        for number in range(20)
+        for label, text in (("spam", "WIN a prize"), ("ham", "see you at"))
+    ]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ["--data", tmp_path / "m.jsonl", "--model", "nano", "--epochs", "1", "--device", "cpu"]
+    done = command("spam-train", *arguments, "--set", "groups=none", "--wide", "0", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert load_checkpoint(tmp_path / "out").spec.channels == ("chat", "sms")
+    assert "Kinds of messages: chat, sms." in (tmp_path / "out" / "README.md").read_text()

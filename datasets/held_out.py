@@ -1,5 +1,9 @@
 """Which messages are met in testing only: ``held_out.json``, how it is made, and its reader.
 
+    python datasets/held_out.py --write FOLDER
+
+writes ``FOLDER/learn.jsonl``, what a shipped model learns from, written and public, and ``FOLDER/held-out.jsonl``.
+
     python datasets/held_out.py
 
 adds to ``held_out.json`` what messages that are new need; it moves none of those that were there. Where the file is
@@ -14,6 +18,8 @@ Three questions need three answers, so a message is ``train`` or one of
 
 from __future__ import annotations
 
+import argparse
+import gzip
 import hashlib
 import json
 import random
@@ -127,12 +133,38 @@ def extended(placed: Mapping[str, Message], pairs: Iterable[Pair], held_out: Hel
     return replace(held_out, known=dict(sorted(counts.items())), decided=dict(sorted(decided.items())))
 
 
+def write_parts(folder: Path, messages: Sequence[Message]) -> None:
+    """Write the messages that a shipped model learns from, the public ones after the written ones, and those that are
+    held out from it. A public message has its channel for a theme, and so for a channel too."""
+    written = [asdict(message) for message in messages]
+    held = [part == MESSAGE for part in parts(messages)]
+    public = [
+        {"channel": row["theme"], **row}
+        for path in sorted((FOLDER / "public").glob("*.jsonl.gz"))
+        for row in map(json.loads, gzip.decompress(path.read_bytes()).splitlines())
+    ]
+    files = {
+        "learn.jsonl": [row for row, out in zip(written, held, strict=True) if not out] + public,
+        "held-out.jsonl": [row for row, out in zip(written, held, strict=True) if out],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in files.items():
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (folder / name).write_text(lines, encoding="utf-8")
+
+
 def main() -> None:
-    """Bring ``held_out.json`` up to date."""
+    """Bring ``held_out.json`` up to date, or write what it parts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", type=Path, metavar="FOLDER", help="Write both parts into this folder.")
+    arguments = parser.parse_args()
     placed, problems = read_written()
     if problems:
         raise SystemExit("\n".join(problems))
     messages = list(placed.values())
+    if arguments.write:
+        write_parts(arguments.write, messages)
+        return
     held_out = read_held_out() if HELD_OUT.exists() else drawn(messages)
     held_out = extended(placed, alike([message.text for message in messages], GROUP), held_out)
     HELD_OUT.write_text(json.dumps(asdict(held_out), indent=1) + "\n", encoding="utf-8")

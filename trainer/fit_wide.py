@@ -69,10 +69,16 @@ def count_ngrams(tokens: Tokens, report: Callable[[int], None] = lambda done: No
 
 
 def assign_rows(counts: Sequence[Counts], wide: Wide, messages: int) -> None:
-    """Give each row of the table to that of its n-grams which is in the most messages; the others are not known."""
+    """Give each row of the table to that of its n-grams which matters most; the others are not known.
+
+    An n-gram matters by the messages that it is in, and in a long one, where it is one of many, less than in a short.
+    """
     rows = wide.config.rows
-    values, spread = np.unique(np.concatenate([block.hash for block in counts]), return_counts=True)
-    order = np.argsort(spread, kind="stable")
+    sizes = [np.bincount(block.message, minlength=messages) for block in counts]
+    shares = [1 / np.sqrt(size[block.message]) for size, block in zip(sizes, counts, strict=True)]
+    values, place = np.unique(np.concatenate([block.hash for block in counts]), return_inverse=True)
+    spread = np.bincount(place)
+    order = np.argsort(np.bincount(place, np.concatenate(shares)), kind="stable")
     owner, df = np.full(rows, -1), np.zeros(rows)
     owner[values[order] % rows] = values[order]  # of several for one row the last one stays
     df[values[order] % rows] = spread[order]

@@ -1,7 +1,7 @@
 """The wide path as nodes of a graph: the steps of `trainer.wide`, in the same integers.
 
 Characters, shapes and words are flat, message after message, until their lengths are known, then side by side in rows.
-All of it is int32 but what names places in tensors and what could grow beyond 2**31 in a long message.
+All of it is int32 but the sizes of tensors, and the squared lengths, which grow beyond 2**31 in a long message.
 """
 
 from __future__ import annotations
@@ -114,10 +114,13 @@ class WideGraph:
         length = self.op("Squeeze", self.size(x))
         return self.op("Range", self.number(0), self.cast(length, INT32), self.number(1))
 
-    def before(self, x: str, places: int, dtype: npt.DTypeLike = np.bool_) -> str:
-        """Flat values moved to the right, filled up with 0."""
-        zeros = self.builder.constant(f"wide.zeros_{np.dtype(dtype).name}_{places}", np.zeros(places), dtype)
-        return self.joined(zeros, self.part(x, 0, -places, 0))
+    def zero(self, dtype: npt.DTypeLike) -> str:
+        """One 0, flat."""
+        return self.builder.constant(f"wide.zero_{np.dtype(dtype).name}", [0], dtype)
+
+    def before(self, x: str, dtype: npt.DTypeLike = np.bool_) -> str:
+        """For each of flat values the one before it, 0 for the first."""
+        return self.joined(self.zero(dtype), self.part(x, 0, -1, 0))
 
     def build(self, ids: str, mask: str) -> str:
         """Logits, float32 (batch, labels), of int64 ids and mask (batch, sequence)."""
@@ -157,7 +160,7 @@ class WideGraph:
         leads = self.op("Or", is_ascii, self.op("Not", self.below(first, 192)))
         point = self.op("Compress", point, leads)
         blank = self.look_up(self.table("is_blank", characters().is_blank, np.bool_), point)
-        again = self.op("And", blank, self.before(blank, 1))
+        again = self.op("And", blank, self.before(blank))
         return self.op("Compress", point, self.op("Or", self.equal(point, START), self.op("Not", again)))
 
     def side_by_side(self, values: Sequence[str], owner: str, fill: int) -> list[str]:
@@ -210,11 +213,10 @@ class WideGraph:
     def shapes(self, text: str, owner: str) -> tuple[str, str]:
         """The block of shapes: see `trainer.wide.NGrams.shapes`."""
         shape = self.look_up(self.table("shape", characters().shape, np.int32), text)
-        capital = self.equal(shape, ord("A"))
-        short = self.op("Or", self.equal(shape, ord("a")), self.equal(shape, ord("x")))
-        short = self.op("Or", short, self.op("And", capital, self.before(capital, 2)))
-        run = self.op("Equal", shape, self.before(shape, 1, np.int32))
-        keep = self.op("Not", self.op("And", short, run))
+        again = self.op("Equal", shape, self.before(shape, np.int32))
+        small = self.op("Or", self.equal(shape, ord("a")), self.equal(shape, ord("x")))
+        third = self.op("And", self.equal(shape, ord("A")), self.before(again))
+        keep = self.op("Not", self.op("And", again, self.op("Or", small, third)))
         shape, owner = self.op("Compress", shape, keep), self.op("Compress", owner, keep)
         (rows,) = self.side_by_side([shape], owner, PAD)
         _, second, _, fourth = self.places(self.op("Not", self.equal(rows, PAD)), 4)
@@ -226,11 +228,11 @@ class WideGraph:
         known = characters()
         letter = self.look_up(self.table("in_word", known.in_word, np.bool_), text)
         blank = self.look_up(self.table("is_blank", known.is_blank, np.bool_), text)
-        goes_on = self.op("And", letter, self.before(letter, 1))
+        goes_on = self.op("And", letter, self.before(letter))
         start = self.op("Not", self.op("Or", blank, goes_on))
         index = self.indices(text)
         first, number = self.op("Compress", index, start), self.sum_so_far(self.cast(start, INT32))
-        firsts = self.joined(self.builder.constant("wide.zeros_int32_1", [0], np.int32), first)
+        firsts = self.joined(self.zero(np.int32), first)
         begun = self.look_up(firsts, number)
         place = self.op("Min", self.op("Sub", index, begun), self.number(PLACES))
         value = self.look_up(self.table("letter", known.letter, np.int32), text)

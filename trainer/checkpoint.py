@@ -123,14 +123,17 @@ def load_wide(folder: Path, labels: int) -> Wide | None:
     if described is None:
         return None
     try:
-        wide = Wide(WideConfig.from_dict(described))
+        config = WideConfig.from_dict(described)
+        with torch.device("meta"):  # what the tensors must be like, before any memory is taken
+            wanted = Wide(config).state_dict()
     except (TypeError, ValueError, KeyError) as error:
         raise TrainerError(f"{folder / CONFIG_FILE} does not describe a wide path: {error}") from error
-    if len(wide.config.offsets) != labels:
-        raise TrainerError(f"{folder / CONFIG_FILE} describes a wide path to {len(wide.config.offsets)} labels")
-    tensors, wanted = read_tensors(folder / WIDE_FILE), wide.state_dict()
+    if len(config.offsets) != labels:
+        raise TrainerError(f"{folder / CONFIG_FILE} describes a wide path to {len(config.offsets)} labels")
+    tensors = read_tensors(folder / WIDE_FILE)
     for name, tensor in wanted.items():
         if name not in tensors or tensors[name].shape != tensor.shape or tensors[name].dtype != tensor.dtype:
             raise TrainerError(f"{folder / WIDE_FILE} has no tensor {name} of the shape in {CONFIG_FILE}")
+    wide = Wide(config)
     wide.load_state_dict({name: tensors[name] for name in wanted})
     return wide

@@ -24,8 +24,9 @@ Judge = Callable[[Sequence[str]], LogOdds]
 
 TEACHERS = 3
 """Small GPT-2s among the teachers."""
-TEACHER: dict[str, Any] = {"batch_size": 32, "augment": 0.5, "disguise": 0.0}
-"""What they are trained with besides nano's defaults. Only the student sees disguises, and copes with them better."""
+TEACHER: dict[str, Any] = {"batch_size": 32, "augment": 0.5, "disguise": 0.0, "wide": 0}
+"""What they are trained with besides nano's defaults. Only the student sees disguises, and copes with them better; a
+wide path would only scale a teacher's logits down."""
 LINEAR_SHARE = 0.5
 """Weight of the linear models in the mean."""
 CERTAINTY = 8.0

@@ -223,7 +223,7 @@ def quantize(wide: Wide, rows: Ints, weights: Tensor) -> Wide:
 
 
 def regress(design: Tensor, labels: Tensor, expected: Sequence[float], spread: Sequence[float]) -> list[float]:
-    """Logistic regression with normal priors, by Newton's method (the problem is convex).
+    """Logistic regression with normal priors, by Newton's method.
 
     Args:
         design: float64 (messages, coefficients).
@@ -231,14 +231,24 @@ def regress(design: Tensor, labels: Tensor, expected: Sequence[float], spread: S
         expected: What the coefficients are thought to be,
         spread: and the standard deviations of that.
     """
-    prior = torch.tensor(expected, dtype=torch.float64)
+    target, prior = labels.double(), torch.tensor(expected, dtype=torch.float64)
     precision = torch.tensor(spread, dtype=torch.float64) ** -2
+
+    def loss(values: Tensor) -> float:
+        likelihood = F.binary_cross_entropy_with_logits(design @ values, target, reduction="sum")
+        return float(likelihood + (precision * (values - prior) ** 2).sum() / 2)
+
     values = prior.clone()
     for _ in range(50):
         probability = torch.sigmoid(design @ values)
         curvature = (design * (probability * (1 - probability))[:, None]).T @ design + torch.diag(precision)
-        gradient = design.T @ (probability - labels.double()) + precision * (values - prior)
-        values -= torch.linalg.solve(curvature, gradient)
+        gradient = design.T @ (probability - target) + precision * (values - prior)
+        step = torch.linalg.solve(curvature, gradient)
+        # the problem is convex, but where most probabilities are near 0 or 1 a whole step leads far beyond its minimum
+        most = loss(values) * (1 + 1e-9)
+        while loss(values - step) > most:
+            step /= 2
+        values -= step
     return [float(value) for value in values]
 
 
@@ -292,7 +302,7 @@ def fit_wide(
         rows: Rows of the table.
         ridge: Penalty of the ridge regression.
         steps: Most steps of conjugate gradients.
-        report: Told the phase, how much of it is done, and of how much.
+        report: Called with the phase, how much of it is done, and of how much.
     """
     count = len(labels)
     done = {"n-grams": 0, "solving": 0}

@@ -20,7 +20,7 @@ from runtime.files import check_writable, written_beside
 from runtime.scores import spam_scores
 from runtime.spec import ClassifierSpec
 from trainer.augment import altered, disguised, epoch_texts
-from trainer.checkpoint import CONFIG_FILE, Classifier, read_config, save_model
+from trainer.checkpoint import CONFIG_FILE, WIDE_FILE, Classifier, read_config, save_model
 from trainer.data import Tokens, channels, data_files, tokenize
 from trainer.distill import TEACHER, TEACHERS, bayes_judge, remix, taught, tfidf_judge
 from trainer.errors import TrainerError
@@ -462,6 +462,8 @@ def write_checkpoint(
         history = outcome.history
         plot_training(folder / "plots" / "loss_accuracy.png", history.steps, history.epochs, history.best_epoch)
         (folder / "README.md").write_text(model_card(recipe, spec, metrics, sizes), encoding="utf-8")
+    if model.wide is None:
+        (out / WIDE_FILE).unlink(missing_ok=True)  # of a former checkpoint
     message = "%s written; %d misclassified messages are in errors.tsv; %.1f s in training"
     log.info(message, out, wrong, outcome.history.seconds)
     titles = {"test": "test", "test_without_exact_repeats": "without exact repeats", "unused_ham": "unused ham"}

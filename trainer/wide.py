@@ -7,9 +7,10 @@ weights. A message's n-grams are weighted by inverse document frequency and scal
 TF-IDF is. The weights score *themes* (groups of kinds of spam or of ham) rather than labels, since ham that is about a
 parcel has little in common with ham that is about a birthday; a label's logit is the logsumexp over its themes.
 
-Everything up to the final scaling is integer arithmetic whose values stay below 2**31, so that every runtime computes
-the same: hashes are sums of random numbers that a table holds (tabulation hashing, Carter and Wegman 1979), without a
-product that could overflow. `trainer.fit_wide` fits the table, `exporter.wide` builds the same steps as a graph.
+Everything up to the final scaling is integer arithmetic, so that every runtime computes the same. All values but the
+squared lengths of long messages stay below 2**31: hashes are sums of random numbers that a table holds (tabulation
+hashing, Carter and Wegman 1979), without a product that could overflow. `trainer.fit_wide` fits the table,
+`exporter.wide` builds the same steps as a graph.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ BLANK, MARK = 220, END_OF_TEXT + 1
 BLANKS_AFTER = 4
 """Blanks after a message: a character that is cut off at its end must not read bytes of the next message."""
 LONGEST_TOKEN = 16
-"""Bytes read of a token; the longer ones are runs of one character."""
+"""Bytes read of a token: of the 72 longer ones half are runs of one character, and half rare words that lose their
+end."""
 NO_BYTE, MARK_BYTE = 0, 254
 """No byte here, and the start of a message; neither occurs in UTF-8 without control characters."""
 
@@ -165,6 +167,8 @@ class WideConfig:
             raise ValueError(f"{config.rows} rows, {len(config.themes)} themes and {len(config.labels)} labels")
         if set(config.labels) != set(range(len(config.offsets))):
             raise ValueError("every label needs a theme")
+        if not all(map(math.isfinite, (config.scale, config.sharpness, config.gain, *config.offsets))):
+            raise ValueError("scale, sharpness, gain and offsets must be finite")
         return config
 
     def label_themes(self, label: int) -> list[int]:
@@ -186,9 +190,9 @@ def shifted(x: Tensor, places: int, fill: int) -> Tensor:
     return torch.nn.functional.pad(x, (0, places), value=fill)[..., places:]
 
 
-def before(x: Tensor, places: int, fill: int) -> Tensor:
-    """Flat values moved to the right, filled up on the left."""
-    return torch.nn.functional.pad(x, (places, 0), value=fill)[: len(x)]
+def before(x: Tensor) -> Tensor:
+    """For each of flat values the one before it, 0 for the first."""
+    return torch.nn.functional.pad(x, (1, 0))[:-1]
 
 
 class NGrams:
@@ -221,7 +225,7 @@ class NGrams:
         point = torch.where(byte == MARK_BYTE, START, (point % POINTS).clamp_min(SPACE))
         point = point[(byte < 128) | (byte >= 192)]
         blank = self.is_blank[point]
-        return point[(point == START) | ~(blank & before(blank, 1, 0))]
+        return point[(point == START) | ~(blank & before(blank))]
 
     def hashes(self, ids: Tensor, packing: Packing) -> list[Hashes]:
         """The n-grams of every message, repeats included, one entry for each of `BLOCKS`."""
@@ -260,16 +264,16 @@ class NGrams:
         """int64 (batch, places): the text with one character for each kind of letter and digit, runs of letters cut
         short: one small letter, two capitals."""
         shape = self.shape[text]
-        capital = shape == ord("A")
-        short = (shape == ord("a")) | (shape == ord("x")) | (capital & before(capital, 2, 0))
-        keep = ~(short & (shape == before(shape, 1, 0)))
+        again = shape == before(shape)
+        small = (shape == ord("a")) | (shape == ord("x"))
+        keep = ~(again & (small | ((shape == ord("A")) & before(again))))
         return side_by_side(shape[keep], owner[keep], count, PAD)
 
     def words(self, text: Tensor, owner: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Two hashes of each word, int64 (batch, words), from 1 to 2**29, and the first again where the word has two
         letters or more; 0 where there is none. A mark is a word of its own."""
         letter = self.in_word[text]
-        start = ~self.is_blank[text] & ~(letter & before(letter, 1, 0))
+        start = ~self.is_blank[text] & ~(letter & before(letter))
         first, number = start.nonzero()[:, 0], start.cumsum(0)
         begun = torch.cat([first.new_zeros(1), first])[number]
         place = (torch.arange(len(text), device=text.device) - begun).clamp_max(PLACES)

@@ -142,7 +142,7 @@ def export(checkpoint: Path, out: Path, options: Options, verify_data: Path | No
     del model
     with written_beside(report_path(out)) as report_scratch, written_beside(out) as scratch:
         log.info("building the graph")
-        operators = write_graph(config, weights, wide, spec, options, scratch)
+        operators = write_graph(config, weights, spec, options, scratch, wide)
         del weights
         log.info("verifying %s with onnxruntime", out)
         session = opened(scratch)
@@ -205,7 +205,7 @@ def release(model: Classifier) -> dict[str, verify.Floats]:
 
 
 def write_graph(
-    config: GPT2Config, weights: Weights, wide: Wide | None, spec: ClassifierSpec, options: Options, path: Path
+    config: GPT2Config, weights: Weights, spec: ClassifierSpec, options: Options, path: Path, wide: Wide | None = None
 ) -> dict[str, int]:
     """Build the graph, write it, and have it checked; how many nodes of each kind it has.
 

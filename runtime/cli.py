@@ -72,7 +72,11 @@ def infer(
     ] = "cut",
     threads: Annotated[
         int | None,
-        typer.Option(help="Threads. By default the CPUs that this process may use; 1 for a small model.", min=1),
+        typer.Option(
+            help="CPUs to use, for each computation or, with a small model, side by side. By default those that this "
+            "process may use.",
+            min=1,
+        ),
     ] = None,
     max_batch_tokens: Annotated[
         int | None,

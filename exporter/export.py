@@ -124,10 +124,11 @@ def export(checkpoint: Path, out: Path, options: Options, verify_data: Path | No
         ExportError: The options cannot be had, or verification failed; nothing is written then.
         TrainerError, InputError, OutputError: The checkpoint or the data cannot be read, or the file not be written.
     """
+    if options.text:
+        refuse_fold(read_config(checkpoint)[1], "--text")
     check_opset(options)
     check_writable(out)
     if options.text:
-        refuse_fold(read_config(checkpoint)[1], "--text")
         extensions_library()
     torch.set_num_threads(usable_cpus())
     log.info("reading %s", checkpoint)

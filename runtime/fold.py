@@ -11,9 +11,10 @@ Python folds alike. Python's own tables are asked for NFC and NFD alone, and onl
 from __future__ import annotations
 
 from functools import cache
+from string import ascii_letters
 
 from runtime.characters import Characters
-from runtime.fold_table import is_far, read_table, sources
+from runtime.fold_table import is_far, members, read_table, sources
 from runtime.words import Words
 
 MOST_PASSES = 8
@@ -23,8 +24,9 @@ MOST_PASSES = 8
 def fold(text: str) -> str:
     """A text as it is read: its NFKC, but for what a reader sees differently.
 
-    Emoji, spacing accents, vulgar fractions, lone Korean letters and the Thai and Lao vowel am stay as they are; so do
-    line breaks. Folding again changes nothing. The time is linear in the length; a text of ASCII comes back at once.
+    Emoji, spacing accents, vulgar fractions, lone Korean letters, the Thai and Lao vowel am and the Armenian yev stay
+    as they are; so do line breaks. Folding again changes nothing. The time is linear in the length; a text of ASCII
+    comes back at once.
 
     Args:
         text: Any string.
@@ -48,12 +50,23 @@ def _steps(far: bool) -> tuple[Characters, Words]:
     return Characters(far), Words(far)
 
 
-def look_alikes() -> dict[str, str]:
-    """For each Latin letter that has any, the letters of other scripts that look like it."""
-    strong, weak = read_table()["strong"], read_table()["weak"]
-    return {letter: strong.get(letter, "") + weak.get(letter, "") for letter in sorted({*strong, *weak})}
+@cache
+def look_alikes(*scripts: str) -> dict[str, str]:
+    """For each Latin letter that has any, the letters of some scripts that look like it.
+
+    Args:
+        scripts: Unicode's names of scripts, for example ``Cyrillic``.
+    """
+    table = read_table()
+    letters = set().union(*(members(table["scripts"][script]) for script in scripts))
+    alike = {letter: table["strong"].get(letter, "") + table["weak"].get(letter, "") for letter in ascii_letters}
+    found = {letter: "".join(other for other in others if other in letters) for letter, others in alike.items()}
+    return {letter: others for letter, others in found.items() if others}
 
 
+@cache
 def latin_letters() -> dict[str, str]:
-    """For each of the `look_alikes`, the Latin letter that it looks like."""
-    return sources(look_alikes())
+    """The Latin letter that a letter of another script or style looks like."""
+    table = read_table()
+    alike = sources(table["weak"]) | sources(table["strong"]) | sources(table["plain"])
+    return {other: letter for other, letter in alike.items() if len(letter) == 1 and letter in ascii_letters}

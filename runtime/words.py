@@ -12,6 +12,8 @@ from runtime.fold_table import Sets, members, read_table, sources
 NO_WORD = r"\s!-/:-@\[-`{-~"
 LOWER_CASE = "\u0430-\u045f\u03ac-\u03ce"
 """Small letters of the Cyrillic and Greek that are written today."""
+SHORTEST = 5
+"""Letters of a word that hardly happens to be of look-alikes only."""
 INITIALS, FINALS = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ", " ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ"
 SPELLED_SYLLABLE = re.compile(rf"([{INITIALS}])([ㅏ-ㅣ])(?<![ㅜㅠㅡ])(?:([{FINALS[1:]}])(?!\3|[ㅏ-ㅣ]))?")
 """A Korean syllable by its letters. Some vowels are crying faces, and a consonant that is repeated laughs."""
@@ -132,17 +134,19 @@ class Scripts:
     def _whole_words(self, text: str) -> str:
         """Words of strong look-alikes in Latin, but for scripts that are seen to be written by another letter.
 
-        Words of scripts with many readers stay where Latin letters are few: whole messages can be so short, and all
-        laughter in Cyrillic is of look-alikes.
+        In scripts with many readers, whole messages can be short words of look-alikes: those stay where Latin letters
+        are few, and so does laughter.
         """
         letters = Counter(self.of[letter] for letter in text if letter in self.of)
         certain = {script for script in letters if _certain(script).search(text)}
-        if 2 * len(self.latin.findall(text)) < sum(count for script, count in letters.items() if script in self.own):
-            certain |= self.own.keys()
+        living = sum(count for script, count in letters.items() if script in self.own)
+        shortest = 1 if len(self.latin.findall(text)) > living else SHORTEST
 
         def whole(found: re.Match[str]) -> str:
             word = found[0]
-            stays = certain & {self.of[letter] for letter in word} or self.laughter.fullmatch(word)
+            scripts = {self.of[letter] for letter in word}
+            short = len(word) < shortest and scripts & self.own.keys()
+            stays = scripts & certain or short or self.laughter.fullmatch(word)
             return word if stays else self._in_latin(word)
 
         return self.look_alike.sub(whole, text)
@@ -175,14 +179,16 @@ class Scripts:
         own = self.own.get(script, {})
         fits = all(self.latin_of.get(letter, letter) in own for letter in letters if self._script(letter) != script)
         here = written[script] > written["Latin"]
+        ending = self.with_ending.fullmatch(word)
+        if fits and here and ending and ending[1].isupper() and len(ending[1]) > 2:
+            return word
         if alone:
             formula = script == "Greek" and not here and (len(letters) < 4 or 2 * scripts["Greek"] <= len(letters))
             known = here or any(letter in self.of and letter not in self.latin_of for letter in letters)
             return self._in_own(flat, script) if fits and known and not formula else word
-        ending = self.with_ending.fullmatch(word)
         if not fits:
             return word if here and (weak or ending) else self._in_latin(flat)
-        if sure or (here and ending and ending[1].isupper()):
+        if sure:
             return word
         tie = written[script] == written["Latin"] and scripts[script] > scripts["Latin"]
         return self._in_own(flat, script) if here or tie else self._in_latin(flat)
@@ -190,12 +196,13 @@ class Scripts:
     def _weak_count(self, weak: list[int], letters: list[str], scripts: Counter[str], written: Counter[str]) -> bool:
         """Whether weak look-alikes at these places stand for Latin letters.
 
-        They do where no Cyrillic is written. Greek ones and others do in words of four letters or more, but not the
-        only one of a word at its start or end: that is a symbol, or an ending.
+        They do where no Cyrillic is written. Greek ones and others do in words of four letters or more, but not at the
+        start or end of a word that is Latin otherwise: that is a symbol, or an ending.
         """
         if not scripts["Greek"] and not written["Cyrillic"]:
             return True
-        return len(letters) > 3 and (len(weak) > 1 or 0 < max(weak, default=0) < len(letters) - 1)
+        inside = 0 < max(weak, default=0) < len(letters) - 1
+        return len(letters) > 3 and (inside or len(letters) - scripts["Latin"] > 1)
 
     def _in_latin(self, word: str) -> str:
         """A word in the Latin letters that its letters look like. What looks like I and l is l after a small letter."""

@@ -28,7 +28,7 @@ COMBINATIONS: list[dict[str, object]] = [
     {"readout": "last", "trainable": trainable, "padding": padding, "balance": "undersample"}
     for trainable, padding in product(("head", "last-block", "all", "lora"), ("batch", "longest"))
 ] + [
-    {"readout": "first", "trainable": "head", "padding": "longest", "balance": "none"},
+    {"readout": "first", "trainable": "head", "padding": "longest", "balance": "none", "fold": "none"},
     {"readout": "first", "trainable": "last-block", "padding": "batch", "balance": "undersample"},
     {"readout": "first", "trainable": "lora", "padding": "batch", "balance": "weights"},
     {"readout": "last", "trainable": "last-block", "padding": "context", "balance": "weights"},
@@ -75,7 +75,8 @@ def test_every_way_of_training_is_served_as_it_was_trained(
     export(checkpoint, file, Options())
     model = load_checkpoint(checkpoint)
     messages, _ = read_messages(few_messages)
-    texts = [*messages.texts, "", "word " * 400]
+    disguised = ["Your \u0440\u0430\u0443\u0440\u0430\u04cf is on hold", "f\u200br\u200be\u200be \U0001d424", "\u200b"]
+    texts = [*messages.texts, "", "word " * 400, *disguised]
     expected = classify_tokens(model, tokenize(texts, model.spec)).numpy()
     with SpamClassifier(file) as classifier:
         np.testing.assert_allclose(classifier.logits(texts), expected, atol=1e-5)

@@ -53,10 +53,10 @@ WEAK = {
 """Letters that only resemble a Latin one, or are symbols in formulas: they count where the rest of a word is Latin."""
 
 ALSO = {
-    "A": "\u15e9", "C": "\u1455", "E": "\u15f4", "G": "\u161c", "N": "\u144e", "Q": "\u146b", "S": "\u1515",
-    "W": "\u15ef", "Z": "\u1614", "f": "\u0493",
+    "A": "\u15e9", "C": "\u1455", "E": "\u15f4", "G": "\u161c", "L": "\u053c", "N": "\u144e", "Q": "\u146b",
+    "S": "\u1515", "W": "\u15ef", "Z": "\u1614", "f": "\u0493",
 }  # fmt: skip
-"""Letters that Unicode's table lacks: Canadian syllabics, and the f of those who write in small capitals."""
+"""Look-alikes that Unicode's table lacks: Canadian syllabics, Armenian L, the f of those who write small capitals."""
 
 STYLED = {"\u2010": "-", "\u2011": "-"}
 """Styles that are neither in NFKC nor in a name: hyphens."""
@@ -76,13 +76,13 @@ OWN = {
 }
 """Latin letters, and those of a script for which they stand in one of its words."""
 
-LIVING = "\u0131\u0184\u0185\u0192\u0196\u01a6\u01bf\u00fe\u0263\u0269\u026f\u028b\ua7b4"
+LIVING = "\u0131\u0184\u0185\u0192\u0196\u01a6\u01bf\u00fe\u0263\u0269\u026f\u028b\u1e9d\ua7b4"
 """Latin letters that look like others and that people write in their own languages."""
 
 STYLES = (
     "\u20b3\u0e3f\u20b5\u0110\u0246\u20a3\u20b2\u2c67\u0142J\u20ad\u2c60\u20a5\u20a6\xd8\u20b1Q\u2c64\u20b4\u20ae\u0244V"
     "\u20a9\u04fe\u024e\u2c6b",
-    "\u5342\u4e43\u531a\u15ea\u4e47\u5343\u13b6\u5344\u4e28\u30d5\u04a8\u3125\u722a\u51e0\u3116\u5369\u024a\u5c3a\u4e02\u3112"
+    "\u5342\u4e43\u531a\u15ea\u4e47\u5343\u13b6\u5344\u4e28\u30d5\u049c\u3125\u722a\u51e0\u3116\u5369\u024a\u5c3a\u4e02\u3112"
     "\u3129\u142f\u5c71\u4e42\u311a\u4e59",
     "\u0e04\u0e52\u03c2\u0e54\u0454\u0166\u0648\u0452\u0e40\u05df\u043a\u026d\u0e53\u0e20\u0e4f\u05e7\u1ee3\u0433\u0e23\u0547"
     "\u0e22\u05e9\u0e2c\u05d0\u05e5\u0579",
@@ -106,7 +106,9 @@ UPSIDE_DOWN = {
 }  # fmt: skip
 """What stands for an upright character in a text that is turned on its head, and so is read from its end."""
 
-TURNED = "\u0250\u025f\u0183\u1d77\u0265\u1d09\u027e\u029e\u026f\u0279\u0287\u028c\u028d\u028e"
+TURNED = (
+    "\u1d1a\u2132\u2141\u2142\u2144\u0250\u025f\u0183\u1d77\u0265\u1d09\u027e\u029e\u026f\u0279\u0287\u028c\u028d\u028e"
+)
 """Those of them that no word of a living language is full of."""
 
 INSIDE = {"\u212e": "e", "\u237a": "a", "\u2374": "p", "\u2373": "i"}
@@ -125,10 +127,10 @@ ORTHOGRAPHIC = (
 
 UNNORMALIZED = {
     *map(chr, range(0xBC, 0xBF)), *map(chr, range(0x2150, 0x2160)), "\u2189",
-    *map(chr, range(0x3131, 0x318F)), "\u0e33", "\u0eb3",
+    *map(chr, range(0x3131, 0x318F)), "\u0e33", "\u0eb3", "\u0587",
 }  # fmt: skip
 """What people write and NFKC takes apart: vulgar fractions, which would join the digit before them, lone Korean
-letters, which would join into syllables, and the Thai and Lao vowel am."""
+letters, which would join into syllables, the Thai and Lao vowel am, the Armenian yev."""
 
 MIRRORED = "()[]{}<>\xab\xbb\u2039\u203a\u2264\u2265"
 

@@ -57,7 +57,7 @@ base_model: {recipe.model}
 # Spam classifier, {recipe.model}
 
 GPT-2 ({recipe.model}, starting weights: {recipe.weights}) with a head of {len(spec.labels)} labels
-({", ".join(spec.labels)}), read at the {spec.readout} token; padding: {padding}.
+({", ".join(spec.labels)}), read at the {spec.readout} token; padding: {padding}; fold: {spec.fold}.
 transformers loads the checkpoint's folder as a `GPT2ForSequenceClassification`; `spam-export` makes an ONNX file of it.
 
 ## Data

@@ -25,6 +25,11 @@ def test_nano_has_its_own_defaults() -> None:
     assert (recipe.weights, recipe.trainable, recipe.groups) == ("random", "all", "near-repeats")
 
 
+def test_only_nano_folds_its_texts_unless_told_otherwise() -> None:
+    assert (make_recipe().fold, make_recipe(model="nano").fold) == ("none", "reader-1")
+    assert make_recipe(model="nano", fold="none").fold == "none"
+
+
 def test_defaults_of_nano_give_way_to_what_is_said() -> None:
     recipe = make_recipe(model="nano", trainable="last-block")
     assert (recipe.spelling, recipe.token_dropout, recipe.augment, recipe.disguise) == (False, 0.0, 0.0, 0.0)
@@ -53,6 +58,7 @@ def test_a_written_recipe_reads_back_the_same(tmp_path: Path) -> None:
         ({"epochs": 0}, "--epochs 0 is out of range"),
         ({"epochs": "many"}, "--epochs many: must be a whole number"),
         ({"epochs": True}, "--epochs: must be a whole number"),
+        ({"fold": "reader-9"}, "--fold reader-9: choose one of none, reader-1"),
         ({"padding": "none"}, "--padding none: choose one of batch, longest, context"),
         ({"model": "gpt3"}, "--model gpt3: choose one of"),
         ({"learning_rate": -1.0}, "--learning-rate -1.0 is out of range"),

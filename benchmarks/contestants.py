@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from runtime_throughput import BAYES, LOGISTIC, SVM, pipeline
 from scipy.special import expit, logit
-from sets import Frame, groups
+from sets import Frame, training_groups
 
 from trainer.evaluation.labelled import Messages
 from trainer.evaluation.metrics import Scores
@@ -20,12 +21,17 @@ FALSE_POSITIVES = 0.01
 """Share of ham for which a contestant chooses its threshold."""
 NANO_TOKENS = 1_500_000
 """nano reads its training messages as often as its recipe says, or until it has read so many tokens, but twice."""
+FEW_HAM = 2_000
+
+
+Score = Callable[[Sequence[str]], Scores]
+"""Scores of messages, (messages,), higher for spam."""
 
 
 class Fitted(NamedTuple):
     """A contestant that is ready."""
 
-    score: Callable[[Sequence[str]], Scores]
+    score: Score
     """Probability of spam."""
     threshold: float
 
@@ -43,16 +49,7 @@ def shipped(train: Frame, seed: int) -> Fitted:
     return Fitted(lambda texts: model.predict_proba(texts)[:, spam].astype(float), model.spec.threshold)
 
 
-def training_groups(train: Frame) -> np.ndarray:
-    """Groups of near repeats within each set."""
-    found = np.zeros(len(train), dtype=np.int64)
-    for name in train.set.unique():
-        mine = (train.set == name).to_numpy()
-        found[mine] = groups(train[mine]) + found.max() + 1
-    return found
-
-
-def calibrated(odds: Scores, labels: Sequence[int], score: Callable[[Sequence[str]], Scores]) -> Fitted:
+def calibrated(odds: Scores, labels: Sequence[int], score: Score) -> Fitted:
     """Log-odds made probabilities (Platt 1999) on messages that were not learned from, and a threshold chosen there."""
     from sklearn.linear_model import LogisticRegression
 
@@ -93,10 +90,12 @@ def linear(name: str) -> Fit:
     return fit
 
 
-def eighth(train: Frame, seed: int) -> tuple[Frame, Frame]:
-    """What to learn from, and what to calibrate on."""
-    part = grouped_split(train.label, training_groups(train), (7 / 8, 1 / 8), seed)
-    return train[part == 0], train[part == 1]
+def out_of_fold(train: Frame, seed: int, learn: Callable[[Frame], Score]) -> Scores:
+    """Scores of training messages by what has learned from the two thirds that hold neither them nor near repeats."""
+    folds, scores = grouped_folds(train.label, training_groups(train), 3, seed), np.empty(len(train))
+    for fold in range(3):
+        scores[folds == fold] = learn(train[folds != fold])(train.text[folds == fold].tolist())
+    return scores
 
 
 def fasttext(train: Frame, seed: int) -> Fitted:
@@ -106,22 +105,24 @@ def fasttext(train: Frame, seed: int) -> Fitted:
     def flat(text: str) -> str:
         return " ".join(text.split())
 
-    rest, back = eighth(train, seed)
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "train.txt"
-        lines = [f"__label__{label} {flat(text)}\n" for text, label in zip(rest.text, rest.label, strict=True)]
-        data.write_text("".join(lines), encoding="utf-8", errors="replace")
-        model = library.train_supervised(
-            str(data), lr=0.5, epoch=25, wordNgrams=2, minn=2, maxn=5, dim=50, bucket=200_000, thread=1, seed=seed,
-            verbose=0,
-        )  # fmt: skip
+    def learn(part: Frame) -> Score:
+        with tempfile.TemporaryDirectory() as folder:
+            data = Path(folder) / "train.txt"
+            lines = [f"__label__{label} {flat(text)}\n" for text, label in zip(part.text, part.label, strict=True)]
+            data.write_text("".join(lines), encoding="utf-8", errors="replace")
+            model = library.train_supervised(
+                str(data), lr=0.5, epoch=25, wordNgrams=2, minn=2, maxn=5, dim=50, bucket=200_000, thread=1, seed=seed,
+                verbose=0,
+            )  # fmt: skip
 
-    def log_odds(texts: Iterable[str]) -> Scores:
-        pairs = zip(*model.predict([flat(text) for text in texts], k=2), strict=True)
-        chances = [dict(zip(*pair, strict=True)).get("__label__1", 0.0) for pair in pairs]
-        return logit(np.clip(chances, 1e-6, 1 - 1e-6))
+        def log_odds(texts: Sequence[str]) -> Scores:
+            pairs = zip(*model.predict([flat(text) for text in texts], k=2), strict=True)
+            chances = [dict(zip(*pair, strict=True)).get("__label__1", 0.0) for pair in pairs]
+            return logit(np.clip(chances, 1e-6, 1 - 1e-6))
 
-    return calibrated(log_odds(back.text), back.label, log_odds)
+        return log_odds
+
+    return calibrated(out_of_fold(train, seed, learn), train.label, learn(train))
 
 
 def labelled(frame: Frame) -> Messages:
@@ -130,7 +131,18 @@ def labelled(frame: Frame) -> Messages:
 
 
 def nano(train: Frame, seed: int) -> Fitted:
-    """What spam-train makes with nano's defaults."""
+    """What spam-train makes with nano's defaults, which keeps an eighth back to calibrate on.
+
+    Of few ham an eighth is too little to choose a threshold on: it is chosen by cross-validation then.
+    """
+    score, ham = train_nano(train, seed)
+    if (train.label == 0).sum() < FEW_HAM:
+        ham = out_of_fold(train, seed, lambda part: train_nano(part, seed)[0])[train.label == 0]
+    return Fitted(score, threshold_above(ham))
+
+
+def train_nano(train: Frame, seed: int) -> tuple[Score, Scores]:
+    """How a trained nano scores, and its scores of the ham that it kept back."""
     from runtime.scores import spam_scores
     from runtime.spec import ClassifierSpec
     from trainer.data import tokenize
@@ -138,18 +150,16 @@ def nano(train: Frame, seed: int) -> Fitted:
     from trainer.pipeline import classify, learn, make_accelerator
     from trainer.recipe import make_recipe
 
-    rest, back = map(labelled, eighth(train, seed))
+    part = grouped_split(train.label, training_groups(train), (7 / 8, 1 / 8), seed)
+    rest, back = (labelled(train[part == which]) for which in (0, 1))
     spec = ClassifierSpec(labels=("ham", "spam"), spam_label="spam", base_model="nano")
     recipe = make_recipe(model="nano", balance="none", seed=seed)
     epochs = NANO_TOKENS // int(tokenize(rest.texts, spec).lengths.sum())
-    recipe = make_recipe(model="nano", balance="none", seed=seed, epochs=min(max(epochs, 2), recipe.epochs))
+    recipe = replace(recipe, epochs=min(max(epochs, 2), recipe.epochs))
     model, outcome = learn(recipe, spec, rest, back, accelerator=make_accelerator("cpu"))
     temperature = fit_temperature(outcome.validation_logits, back.labels)
     ham = spam_scores(outcome.validation_logits, temperature)[np.array(back.labels) == 0]
-    return Fitted(
-        lambda texts: spam_scores(classify(model, tokenize(list(texts), spec)), temperature),
-        threshold_above(ham),
-    )
+    return lambda texts: spam_scores(classify(model, tokenize(texts, spec)), temperature), ham
 
 
 LINEAR = (SVM, LOGISTIC, BAYES)

@@ -417,17 +417,17 @@ class Pivot:
     across: str = "contestant"
     figures: Sequence[str] = tuple(FIGURE_NAMES)
     contestants: Sequence[str] = ()
-    """None: all of them."""
+    """All of them where none is named."""
     sets: str = ""
-    """How the names of the sets begin."""
+    """One set, or with a blank at the end a group of `GROUPS`; by default, all that are in no group."""
 
     def wants(self, row: Json) -> bool:
         """Whether a row is in it."""
-        groups = row["set"].split(" ")[0] in GROUPS
+        group = row["set"].split(" ")[0]
         return (
             row["figure"] in self.figures
             and row["contestant"] in (self.contestants or [row["contestant"]])
-            and (row["set"].startswith(self.sets) if self.sets else not groups)
+            and (row["set"] == self.sets or f"{group} " == self.sets or (not self.sets and group not in GROUPS))
         )
 
 
@@ -462,12 +462,15 @@ QUALITY = {
         Pivot("recall at 0.5% of ham, %", "contestant", "set", ["recall_at_fpr_0.005"]),
     ),
     "natural": (
-        Pivot("trained on 80% of the collection, %", "contestant", "figure", sets="sms"),
-        Pivot(LESS_LINEAR, "contestant", "figure", tuple(LESS)),
+        *(
+            Pivot(f"{name}, {what}", "contestant", "figure", figures, sets=name)
+            for name in ("sms", "sms + datasets")
+            for what, figures in {"%": tuple(FIGURE_NAMES), LESS_LINEAR: tuple(LESS)}.items()
+        ),
     ),
     "chapter": (
-        Pivot("%", "contestant", "figure", ["accuracy_at_half", "f1_at_half", "roc_auc"]),
-        Pivot("ham called spam, %", "contestant", "set", ["false_positive_rate"]),
+        Pivot("%", "contestant", "figure", ["accuracy_at_half", "f1_at_half", "roc_auc"], sets="sms"),
+        Pivot("accuracy, %", "contestant", "set", ["accuracy_at_half"]),
     ),
 }
 
@@ -574,7 +577,7 @@ def summary(results: Mapping[str, Json]) -> str:
     """What came out, a line a question."""
     found = {name: lines(name, results) for name in SUMMARIES}
     rows = [row for of in found.values() for row in of]
-    missing = [f"`{TABLES[name].command.split()[0]}`" for name, of in found.items() if not of]
+    missing = dict.fromkeys(f"`{TABLES[name].command.split()[0]}`" for name, of in found.items() if not of)
     text = grid(["", "spam-edge", "beside", "ratio, or points"], rows)
     if missing:
         text += f"\n\nNot measured yet: {', '.join(missing)}."

@@ -7,6 +7,7 @@ import hashlib
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -67,7 +68,7 @@ ONE_CLASS = ("nus_ham", "spamhunter", "phishpot")
 TRANSLATED = ("mt_de", "mt_fr", "mt_hi")
 """The collection in other languages: no training for a test on the collection itself."""
 
-Frame = pd.DataFrame
+Frame: TypeAlias = pd.DataFrame
 """Messages: text, label (1 for spam), theme, language, channel, part ("train", or what it is held out for), set."""
 
 
@@ -92,14 +93,26 @@ def load(name: str) -> Frame:
     return frame.drop_duplicates("text", ignore_index=True)
 
 
-def groups(frame: Frame) -> np.ndarray:
-    """The group of near repeats of each message; slow for mail, so what was found is kept."""
-    path = KEPT / f"groups-{hashlib.sha256(chr(0).join(frame.text).encode('utf-8', 'replace')).hexdigest()[:16]}.npy"
+@functools.cache
+def groups(name: str) -> np.ndarray:
+    """The group of near repeats of each message of a set; slow for mail, so what was found is kept."""
+    texts = load(name).text.tolist()
+    path = KEPT / f"groups-{hashlib.sha256(repr(texts).encode()).hexdigest()[:16]}.npy"
     if not path.is_file():
-        found = near_repeat_groups(frame.text.tolist())
+        found = near_repeat_groups(texts)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, found)
     return np.load(path)
+
+
+def training_groups(train: Frame) -> np.ndarray:
+    """Groups of near repeats within each set that messages come from."""
+    found = np.zeros(len(train), dtype=np.int64)
+    for name in train.set.unique():
+        mine = (train.set == name).to_numpy()
+        group = dict(zip(load(name).text, groups(name), strict=True))
+        found[mine] = train.text[mine].map(group) + found.max() + 1
+    return found
 
 
 @functools.cache

@@ -107,3 +107,15 @@ def test_a_pivot_has_means_over_splits_and_the_interval_of_a_single_one(report: 
     assert report.pivoted(report.Pivot("F1, %", "contestant", "figure"), rows) == (
         "| F1, % | F1 |\n| --- | --- |\n| nano | 90.00 ± 0.00 |\n| naive Bayes | 50.00 (40.00 to 60.00) |"
     )
+
+
+def test_a_pivot_of_one_set_has_nothing_of_another(report: ModuleType) -> None:
+    rows = [
+        row("nano", 0, 0.9),
+        row("nano", 0, 0.1) | {"set": "sms + datasets"},
+        row("nano", 0, 0.2) | {"set": "theme job"},
+    ]
+    assert "90.00" in report.pivoted(report.Pivot("", sets="sms"), rows)
+    assert "10.00" not in report.pivoted(report.Pivot("", sets="sms"), rows)
+    assert "20.00" in report.pivoted(report.Pivot("", sets="theme "), rows)
+    assert "20.00" not in report.pivoted(report.Pivot(""), rows)

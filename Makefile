@@ -71,10 +71,7 @@ bench: $(VENV)/.dev $(OPTIMUM)/.installed
 	$(BIN)/python benchmarks/runtime_fuzz.py all
 	$(BIN)/python benchmarks/train_speed.py --only fp32 bf16 longest book all products
 	$(BIN)/python benchmarks/train_memory.py
-	$(BIN)/python benchmarks/nano_accuracy.py
-	$(BIN)/python benchmarks/quality.py --part natural --splits 20
-	$(BIN)/python benchmarks/quality.py --part balanced --splits 10
-	$(BIN)/python benchmarks/quality.py --part curve --splits 5
+	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/invariance.py $(PEERS)
 	$(BIN)/python benchmarks/int8_ideas.py --checkpoint $(BENCH)/invariance-nano/checkpoint
 	$(BIN)/python benchmarks/report.py

@@ -44,6 +44,7 @@ lint: $(VENV)/.dev
 
 # The model inside the package, made anew: the same bytes on the same machine.
 shipped: $(VENV)/.export
+	$(BIN)/python datasets/held_out.py --write $(ARTIFACTS)/datasets
 	$(BIN)/spam-train --config recipes/shipped.toml --device cpu --out $(ARTIFACTS)/shipped
 	$(BIN)/spam-export --checkpoint $(ARTIFACTS)/shipped --out runtime/models/nano.onnx --precision int8 \
 		--target onnxruntime

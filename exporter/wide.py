@@ -90,7 +90,8 @@ class WideGraph:
 
     def sum_so_far(self, x: str) -> str:
         """Running total of flat values."""
-        return self.op("CumSum", x, self.builder.constant("int32_scalar_axis_0", 0, np.int32))
+        axis = helper.make_tensor("wide.axis", INT32, [], [0])  # CumSum wants a tensor without axes of its own
+        return self.op("CumSum", x, self.builder.initializers.setdefault(axis.name, axis).name)
 
     def part(self, x: str, start: int, end: int, axis: int) -> str:
         """Part of an axis."""
@@ -176,31 +177,26 @@ class WideGraph:
         empty = self.full(self.op("Mul", self.count, self.cast(width, INT64)), fill)
         return [self.op("Reshape", self.op("ScatterElements", empty, index, flat, axis=0), shape) for flat in values]
 
-    def places(self, rows: str, count: int) -> list[str]:
-        """The values at each place and at the places after it, up to ``count`` of them: (batch, longest) each."""
-        return [self.part(rows, place, place - ROW_ENDS or END, 1) for place in range(count)]
+    def further(self, rows: str, places: int) -> str:
+        """For each place of rows, (batch, longest), the value so many places further on."""
+        return self.part(rows, places, places - ROW_ENDS or END, 1)
 
     def runs(self, rows: str, sizes: tuple[int, int], name: str) -> list[str]:
         """Hashes of runs of two sizes, int32 (batch, longest) each."""
-        weighted = [
-            self.times(values, weight) if weight > 1 else values
-            for values, weight in zip(self.places(rows, max(sizes)), WEIGHTS, strict=False)
-        ]
-        hashes, total = [], weighted[0]
-        for size in range(1, max(sizes) + 1):
-            if size > 1:
-                total = self.plus(total, weighted[size - 1])
-            if size in sizes:
-                hashes.append(self.plus(total, salts()[f"{name}{size}"]))
+        hashes, total = [], rows
+        for place in range(max(sizes)):
+            values = self.further(rows, place)
+            total = self.plus(total, self.times(values, WEIGHTS[place])) if place else values
+            if place + 1 in sizes:
+                hashes.append(self.plus(total, salts()[f"{name}{place + 1}"]))
         return hashes
 
     def characters(self, text: str, owner: str) -> list[tuple[str, str]]:
         """The blocks of folded and of cased characters: hashes and where they are, (batch, places)."""
         (rows,) = self.side_by_side([text], owner, PAD)
         known = characters()
-        blank, next_blank, third_blank = self.places(
-            self.look_up(self.table("is_blank", known.is_blank, np.bool_), rows), 3
-        )
+        blanks = self.look_up(self.table("is_blank", known.is_blank, np.bool_), rows)
+        blank, next_blank, third_blank = (self.further(blanks, places) for places in range(3))
         letter, clear = self.op("Not", blank), self.op("Not", next_blank)
         folded = self.look_up(self.table("folded", known.folded, np.int32), rows)
         cased = self.look_up(self.table("cased", known.cased, np.int32), rows)
@@ -219,9 +215,9 @@ class WideGraph:
         keep = self.op("Not", self.op("And", again, self.op("Or", small, third)))
         shape, owner = self.op("Compress", shape, keep), self.op("Compress", owner, keep)
         (rows,) = self.side_by_side([shape], owner, PAD)
-        _, second, _, fourth = self.places(self.op("Not", self.equal(rows, PAD)), 4)
+        real = self.op("Not", self.equal(rows, PAD))
         hashes = self.runs(self.look_up(self.table("cased", characters().cased, np.int32), rows), (2, 4), "shape")
-        return self.joined(*hashes, axis=1), self.joined(second, fourth, axis=1)
+        return self.joined(*hashes, axis=1), self.joined(self.further(real, 1), self.further(real, 3), axis=1)
 
     def words(self, text: str, owner: str) -> list[tuple[str, str]]:
         """The blocks of words and of pairs of words: see `trainer.wide.NGrams.words`."""
@@ -247,8 +243,9 @@ class WideGraph:
         is_long = self.op("And", self.look_up(letter, first), self.look_up(letter, self.plus(first, 1)))
         long = self.times(hashes[0], self.cast(is_long, INT32))
         one, two, long = self.side_by_side([*hashes, long], self.look_up(owner, first), 0)
-        (word, *others), (long, *_) = self.places(one, 1 + FARTHEST), self.places(long, 1)
-        seconds = self.places(two, 1 + FARTHEST)[1:]
+        word, *others = (self.further(one, distance) for distance in range(1 + FARTHEST))
+        seconds = [self.further(two, distance) for distance in range(1, 1 + FARTHEST)]
+        long = self.further(long, 0)
         there = self.op("Greater", word, self.number(0))
         pairs = [self.plus(self.plus(word, second), salts()["pairs"]) for second in seconds]
         both = [self.op("And", there, self.op("Greater", other, self.number(0))) for other in others]

@@ -92,8 +92,8 @@ def test_files_that_are_no_recipe_are_refused(tmp_path: Path) -> None:
         make_recipe(file)
 
 
-@pytest.mark.parametrize("file", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
-def test_recipes_of_the_published_table_and_the_shipped_model_stay_what_they_are(file: Path) -> None:
+@pytest.mark.parametrize("file", sorted(RECIPES.glob("[0-9]*.toml")), ids=lambda path: path.stem)
+def test_recipes_of_the_published_table_stay_what_they_are(file: Path) -> None:
     written = json.loads(Path(__file__).with_name("recipes.json").read_text())
     expected = written["01-last-block"] | written[file.stem]
     recipe = json.loads(json.dumps(asdict(make_recipe(file))))

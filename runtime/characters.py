@@ -8,7 +8,19 @@ from functools import cache, cached_property
 from typing import Literal
 
 from runtime.direction import CONTROLS, Display
-from runtime.fold_table import EMOJI_STYLE, REGIONAL, REGIONAL_A, TAGS, ZWJ, Sets, is_far, members, read_table, sources
+from runtime.fold_table import (
+    EMOJI_STYLE,
+    REGIONAL,
+    REGIONAL_A,
+    TAGS,
+    ZWJ,
+    Sets,
+    is_far,
+    members,
+    odd_digits,
+    read_table,
+    sources,
+)
 
 MOST_MARKS = 10
 """Combining marks on one letter of any script. What is beyond goes first: sorting marks takes quadratic time."""
@@ -139,7 +151,8 @@ class Marks:
 
     def __init__(self, sets: Sets) -> None:
         marks, generic = sets.ranges("marks"), sets.ranges("generic")
-        based = sets.ranges("Latin") + sets.foreign + sets.of(sources(read_table()["inside"])) + "0-9"
+        others = sets.of({*sources(read_table()["inside"]), *odd_digits()})
+        based = f"{sets.ranges('Latin')}{sets.foreign}{others}0-9"
         self.endless = re.compile(f"([{marks}]{{{MOST_MARKS}}})[{marks}]+")
         self.repeated = re.compile(rf"([{marks}])\1{{3,}}")
         self.generic = re.compile(f"[{generic}]")

@@ -53,6 +53,11 @@ def members(ranges: str) -> set[str]:
     return {chr(point) for part in points(ranges) for point in part}
 
 
+def odd_digits() -> list[str]:
+    """Decimal digits that are not ASCII."""
+    return [chr(ord(zero) + value) for zero, _ in read_table()["digits"] for value in range(10)]
+
+
 @dataclass(frozen=True)
 class Sets:
     """Sets of characters as the insides of a pattern's brackets.

@@ -7,7 +7,7 @@ from collections import Counter
 from functools import cache, cached_property
 
 from runtime.characters import normal
-from runtime.fold_table import Sets, members, read_table, sources
+from runtime.fold_table import Sets, members, odd_digits, read_table, sources
 
 NO_WORD = r"\s!-/:-@\[-`{-~"
 LOWER_CASE = "\u0430-\u045f\u03ac-\u03ce"
@@ -275,8 +275,3 @@ class Numbers:
 
         # a digit by itself may be part of a face
         return self.number.sub(lambda found: self.run.sub(run, found[0]) if len(found[0]) > 1 else found[0], text)
-
-
-def odd_digits() -> list[str]:
-    """Decimal digits that are not ASCII."""
-    return [chr(ord(zero) + value) for zero, _ in read_table()["digits"] for value in range(10)]

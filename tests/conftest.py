@@ -1,10 +1,16 @@
 """What the tests of all floors share."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.trainer.fitted import Fitted
 
 # The same examples in every run; HYPOTHESIS_PROFILE=explore looks for new ones.
 settings.register_profile("same", derandomize=True, deadline=None)
@@ -20,3 +26,11 @@ def sms_collection() -> Path:
     if not path.is_file():
         pytest.skip(f"the SMS Spam Collection is not at {path}: set SMS_SPAM_COLLECTION to its path")
     return path
+
+
+@pytest.fixture(scope="session")
+def fitted() -> Fitted:
+    """A wide path fitted to the sample messages. Only the tests that ask for it need PyTorch."""
+    from tests.trainer.fitted import fit_sample
+
+    return fit_sample()

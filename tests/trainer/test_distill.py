@@ -39,7 +39,7 @@ def test_teachers_come_first_and_the_same_seed_gives_the_same_student(
     phases: list[str] = []
     weights, logits = student(messages, phases)
     assert len(logits) == len(messages)  # the remixed messages are not among those that are measured
-    assert list(dict.fromkeys(phases)) == ["teacher 1", "judging", "training", "validation"]
+    assert list(dict.fromkeys(phases)) == ["n-grams", "solving", "teacher 1", "judging", "training", "validation"]
     again, _ = student(messages, [])
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     other, _ = student(messages, [], seed=5)
@@ -74,10 +74,13 @@ def test_every_epoch_of_a_student_has_messages_of_its_own_judged_as_they_stand(
     messages: Messages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "TEACHERS", 1)
+    phases: list[str] = []
+    monkeypatch.setattr(pipeline, "fitted_wide", lambda *_: phases.append("solving"))
     teach = pipeline.teachers(
         make_recipe(model="nano", epochs=1, distill=40), ClassifierSpec(base_model="nano"), messages,
         messages.take(range(20)), Accelerator(cpu=True), lambda *_: None,
     )  # fmt: skip
+    assert "solving" not in phases, "a teacher has no wide path"
     (first, targets), (again, same), (second, _) = teach(0), teach(0), teach(1)
     assert first == again != second and torch.equal(targets, same)
     assert targets.shape == (len(messages) + 40, 2) and not set(second) >= set(first)

@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import GPT2ForSequenceClassification, GPT2Model
 
-from runtime.spec import ClassifierSpec
+from runtime.spec import ClassifierSpec, Readout
 from trainer.checkpoint import Classifier, save_model
 from trainer.gpt2 import SHAPES, GPT2Classifier, GPT2Config, Packing
 
 SMALL = GPT2Config(n_layer=3, n_embd=48, n_head=4)
 
 
-def lively(config: GPT2Config = SMALL, readout: str = "last") -> Classifier:
+def lively(config: GPT2Config = SMALL, readout: Readout = "last") -> Classifier:
     """Random weights that are large enough for every part to matter, biases and norms included."""
-    model = Classifier(config, ClassifierSpec(readout=readout))  # type: ignore[arg-type]
+    model = Classifier(config, ClassifierSpec(readout=readout))
     model.initialize(1)
     generator = torch.Generator().manual_seed(2)
     for parameter in model.parameters():

@@ -23,6 +23,7 @@ def test_gpt2_trains_as_the_chapter_does_unless_told_otherwise() -> None:
 def test_nano_has_its_own_defaults() -> None:
     recipe = make_recipe(model="nano")
     assert (recipe.weights, recipe.trainable, recipe.groups) == ("random", "all", "near-repeats")
+    assert recipe.wide == 262144 and make_recipe(model="nano", wide=0).wide == 0 == make_recipe().wide
 
 
 def test_only_nano_folds_its_texts_unless_told_otherwise() -> None:
@@ -71,6 +72,11 @@ def test_a_written_recipe_reads_back_the_same(tmp_path: Path) -> None:
         ({"data": []}, "must be text, or a list of texts"),
         ({"validation": 0.5, "test": 0.5}, "--set validation=0.5 --set test=0.5: nothing is left to train on"),
         ({"groups": "campaigns"}, "--set groups=campaigns: choose one of none, near-repeats"),
+        ({"wide": 1000}, "--wide 1000: must be 0, or at least 65536"),
+        ({"wide": 65535}, "--wide 65535: must be 0, or at least 65536"),
+        ({"wide": 2**24 + 1}, "--wide 16777217 is out of range"),
+        ({"wide": -1}, "--wide -1 is out of range"),
+        ({"wide_ridge": 0.0}, "--set wide_ridge=0.0 is out of range: it must be above 0"),
         ({"disguise": 0.5}, "--set disguise=0.5 is a share of the altered messages"),
         ({"weights": "random", "trainable": "all", "token_dropout": 0.1, "padding": "longest"}, "--padding longest"),
     ],

@@ -1,4 +1,4 @@
-# make demo: train, export and serve a small model on the sample messages, from nothing.
+# make demo: train, export and serve a small model, from nothing.
 # make test: lint, types, import directions and tests.
 # make shipped: the model inside the package, made anew.
 # make bench: every benchmark, then the tables and plots of benchmarks/README.md; some hours.
@@ -26,8 +26,8 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@ $(VENV)/.export
 
 demo: $(VENV)/.export
-	@printf '\n== 1. Train nano on the sample messages: examples/messages.tsv becomes a checkpoint\n'
-	$(BIN)/spam-train --data examples/messages.tsv --model nano --out $(ARTIFACTS)/checkpoint
+	@printf '\n== 1. Train nano on messages of datasets/: labelled files become a checkpoint\n'
+	$(BIN)/spam-train --config recipes/demo.toml --out $(ARTIFACTS)/checkpoint
 	@printf '\n== 2. Export it: the checkpoint becomes one ONNX file, compared with PyTorch before it is left\n'
 	$(BIN)/spam-export --checkpoint $(ARTIFACTS)/checkpoint --out $(ARTIFACTS)/spam.onnx --opset 17
 	@printf '\n== 3. Classify the sample inbox with the file, without PyTorch\n'

@@ -292,7 +292,7 @@ def fit_wide(
     ridge: float,
     steps: int = 100,
     report: Callable[[str, int, int], None] = lambda phase, done, total: None,
-) -> Wide:
+) -> tuple[Wide, Tensor]:
     """Fit a wide path; its logits are not calibrated yet (see `join_paths`).
 
     Args:
@@ -303,6 +303,9 @@ def fit_wide(
         ridge: Penalty of the ridge regression.
         steps: Most steps of conjugate gradients.
         report: Called with the phase, how much of it is done, and of how much.
+
+    Returns:
+        The module, and what its weights say of the messages before they become int8: logits, float32 (messages, 2).
     """
     count = len(labels)
     done = {"n-grams": 0, "solving": 0}
@@ -327,4 +330,5 @@ def fit_wide(
     wide.bias.copy_(mean)
     dual = solve(design, target - mean, ridge, steps, advance("solving", steps))
     report("solving", steps, steps)
-    return quantize(wide, design.rows, design.backward @ dual)
+    weights = design.backward @ dual
+    return quantize(wide, design.rows, weights), wide.label_logits(design.forward @ weights + mean).float()

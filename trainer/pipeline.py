@@ -199,12 +199,12 @@ def learn(
     if recipe.spelling:
         merge_spelling(model)
     if wide:
-        outcome = add_wide(model, wide, tokens, tokenize(validation.texts, spec), validation.labels, outcome)
+        outcome = add_wide(model, *wide, tokenize(validation.texts, spec), validation.labels, outcome)
     return model, outcome
 
 
-def fitted_wide(recipe: Recipe, tokens: Tokens, train: Messages, report: Report) -> Wide:
-    """A wide path fitted to messages."""
+def fitted_wide(recipe: Recipe, tokens: Tokens, train: Messages, report: Report) -> tuple[Wide, Tensor]:
+    """A wide path fitted to messages, and its logits of them."""
     return fit_wide(
         tokens,
         train.labels,
@@ -216,30 +216,32 @@ def fitted_wide(recipe: Recipe, tokens: Tokens, train: Messages, report: Report)
 
 
 def add_wide(
-    model: Classifier, wide: Wide, train: Tokens, validation: Tokens, labels: Sequence[int], outcome: Outcome
+    model: Classifier, wide: Wide, train_logits: Tensor, tokens: Tokens, labels: Sequence[int], outcome: Outcome
 ) -> Outcome:
     """Put a wide path beside a trained transformer, each counting for what it is worth on the validation messages.
 
     Args:
         model: The classifier; its head is scaled in place.
         wide: The wide path.
-        train: Training messages.
-        validation: Validation messages,
+        train_logits: Its logits of the training messages.
+        tokens: Validation messages,
         labels: and their labels.
         outcome: How the transformer's training went, with its own logits.
 
     Returns:
         The outcome with the logits of both together.
     """
-    of_deep, of_wide, offset = join_paths(outcome.validation_logits, wide_logits(wide, validation), labels)
+    beside = wide_logits(wide, tokens)
+    of_deep, of_wide, offset = join_paths(outcome.validation_logits, beside, labels)
     log.info("the transformer's logits count %.3f, the wide path's %.3f", of_deep, of_wide)
     model.score.weight.data *= of_deep
     wide.config = replace(wide.config, gain=of_wide, offsets=(0.0, offset))
     model.wide = wide
+    shift = torch.tensor([0.0, offset])
     return Outcome(
         outcome.history,
-        of_deep * outcome.train_logits + wide_logits(wide, train),
-        of_deep * outcome.validation_logits + wide_logits(wide, validation),
+        of_deep * outcome.train_logits + of_wide * train_logits + shift,
+        of_deep * outcome.validation_logits + of_wide * beside + shift,
     )
 
 

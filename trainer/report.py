@@ -87,7 +87,7 @@ training and the test set.
 
 ## Use
 
-For short messages like those it was trained on: in their language, of their kind, of their time. It says how much a
+For messages like those it was trained on: in their language, of their kind, of their time. It says how much a
 message resembles the spam it has seen; it does not know who sent it. Let a person or a second signal decide where a
 lost message is costly, measure it on your own messages with `spam-eval`, and train it anew as spam changes.
 

@@ -18,7 +18,7 @@ from onnx.reference.op_run import OpRun
 
 from exporter.builder import GraphBuilder
 from exporter.export import Options, Target, export, release, text_session
-from exporter.verify import row_of, session_model, variance_over_batches, widen
+from exporter.verify import session_model, variance_over_batches, widen
 from exporter.wide import WideGraph
 from runtime import SpamClassifier
 from runtime.batching import pad

@@ -42,4 +42,5 @@ def fit_sample() -> Fitted:
     torch.set_num_threads(1)
     messages = themed_sample()
     tokens = tokenize(messages.texts, ClassifierSpec())
-    return Fitted(messages, tokens, fit_wide(tokens, messages.labels, messages.themes, rows=FEWEST_ROWS, ridge=0.1))
+    wide, _ = fit_wide(tokens, messages.labels, messages.themes, rows=FEWEST_ROWS, ridge=0.1)
+    return Fitted(messages, tokens, wide)

@@ -90,7 +90,7 @@ def few() -> Messages:
 
 def fit(messages: Messages, ridge: float = RIDGE) -> Wide:
     tokens = tokenize(messages.texts, SPEC)
-    return fit_wide(tokens, messages.labels, messages.themes, rows=FEWEST_ROWS, ridge=ridge)
+    return fit_wide(tokens, messages.labels, messages.themes, rows=FEWEST_ROWS, ridge=ridge)[0]
 
 
 def test_logits_are_those_of_the_ridge_regression_solved_directly(
@@ -258,7 +258,7 @@ def test_a_joined_model_gives_the_logits_that_its_outcome_says(fitted: Fitted) -
     wide = Wide(fitted.wide.config)
     wide.load_state_dict(fitted.wide.state_dict())
     beside = wide_logits(wide, train)
-    outcome = pipeline.add_wide(model, wide, train, tokens, validation.labels, Outcome(History(), *deep))
+    outcome = pipeline.add_wide(model, wide, beside, tokens, validation.labels, Outcome(History(), *deep))
     of_deep, of_wide, offset = join_paths(deep[1], wide_logits(fitted.wide, tokens), validation.labels)
     torch.testing.assert_close(pipeline.classify(model, tokens), outcome.validation_logits, atol=1e-4, rtol=0)
     expected = of_deep * deep[0] + of_wide * beside + torch.tensor([0.0, offset])

@@ -145,11 +145,17 @@ def _root(parents: list[int], place: int) -> int:
     return place
 
 
+LARGEST_GROUP = 0.05
+"""Share of a part that a group of near repeats may be."""
+
+
 def grouped_split(labels: ArrayLike, groups: ArrayLike, shares: Sequence[float], seed: int) -> Places:
     """The part that each message goes to, int64 (messages,), from 0: no group is in two parts, class shares are kept.
 
     Large groups are placed first, each where most is missing; the many of one message then fill what is left, so that a
-    part has its share of every class to about one message unless a group is larger than a part.
+    part has its share of every class to about one message unless a group is larger than a part. A group that would be
+    more than `LARGEST_GROUP` of the smallest part goes to the largest: a part that is mostly one campaign says nothing
+    of the others.
 
     Args:
         labels: class of each message.
@@ -169,6 +175,8 @@ def grouped_split(labels: ArrayLike, groups: ArrayLike, shares: Sequence[float],
     order.sort(key=lambda name: -int(counts[name].sum()))
     weights = [1 / total for total in totals.tolist()]
     chosen = np.zeros(len(names), dtype=np.int64)
+    largest = max(range(len(wanted)), key=wanted.__getitem__)
+    most = LARGEST_GROUP * min(share for share in wanted if share) * len(label)
     for name in order:
         row = counts[name].tolist()
         need = [
@@ -178,7 +186,7 @@ def grouped_split(labels: ArrayLike, groups: ArrayLike, shares: Sequence[float],
             )
             for part, share in zip(missing, wanted, strict=True)
         ]
-        best = max(range(len(need)), key=need.__getitem__)
+        best = largest if 1 < most < sum(row) else max(range(len(need)), key=need.__getitem__)
         missing[best] = [left - count for left, count in zip(missing[best], row, strict=True)]
         chosen[name] = best
     return chosen[group]

@@ -1,4 +1,4 @@
-# make demo: train, export and serve a small model on the sample messages, from nothing.
+# make demo: train, export and serve a small model, from nothing.
 # make test: lint, types, import directions and tests.
 # make shipped: the model inside the package, made anew.
 # make bench: every benchmark, then the tables and plots of benchmarks/README.md; some hours.
@@ -26,8 +26,8 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@ $(VENV)/.export
 
 demo: $(VENV)/.export
-	@printf '\n== 1. Train nano on the sample messages: examples/messages.tsv becomes a checkpoint\n'
-	$(BIN)/spam-train --data examples/messages.tsv --model nano --out $(ARTIFACTS)/checkpoint
+	@printf '\n== 1. Train nano on messages of datasets/: labelled files become a checkpoint\n'
+	$(BIN)/spam-train --config recipes/demo.toml --out $(ARTIFACTS)/checkpoint
 	@printf '\n== 2. Export it: the checkpoint becomes one ONNX file, compared with PyTorch before it is left\n'
 	$(BIN)/spam-export --checkpoint $(ARTIFACTS)/checkpoint --out $(ARTIFACTS)/spam.onnx --opset 17
 	@printf '\n== 3. Classify the sample inbox with the file, without PyTorch\n'
@@ -44,6 +44,7 @@ lint: $(VENV)/.dev
 
 # The model inside the package, made anew: the same bytes on the same machine.
 shipped: $(VENV)/.export
+	$(BIN)/python datasets/held_out.py --write $(ARTIFACTS)/datasets
 	$(BIN)/spam-train --config recipes/shipped.toml --device cpu --out $(ARTIFACTS)/shipped
 	$(BIN)/spam-export --checkpoint $(ARTIFACTS)/shipped --out runtime/models/nano.onnx --precision int8 \
 		--target onnxruntime
@@ -71,10 +72,7 @@ bench: $(VENV)/.dev $(OPTIMUM)/.installed
 	$(BIN)/python benchmarks/runtime_fuzz.py all
 	$(BIN)/python benchmarks/train_speed.py --only fp32 bf16 longest book all products
 	$(BIN)/python benchmarks/train_memory.py
-	$(BIN)/python benchmarks/nano_accuracy.py
-	$(BIN)/python benchmarks/quality.py --part natural --splits 20
-	$(BIN)/python benchmarks/quality.py --part balanced --splits 10
-	$(BIN)/python benchmarks/quality.py --part curve --splits 5
+	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/invariance.py $(PEERS)
 	$(BIN)/python benchmarks/int8_ideas.py --checkpoint $(BENCH)/invariance-nano/checkpoint
 	$(BIN)/python benchmarks/report.py

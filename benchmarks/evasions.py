@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import random
 import re
+import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+
+from machine import ROOT
 
 CHANGED = 0.5
 """Probability that a word is changed."""
@@ -69,3 +73,17 @@ def respelled(text: str, way: Way, draw: Draw) -> str:
         way(word, draw) if len(re.findall(r"[^\W\d_]", word)) >= 3 and draw.random() < CHANGED else word
         for word in re.split(r"(\s+)", text)
     )
+
+
+def disguises() -> dict[str, Callable[[str, Draw], str]]:
+    """Ways to disguise a whole message, by name: those that the tests know, or else `WAYS`."""
+    if (ROOT / "tests" / "disguises.py").is_file():
+        sys.path.insert(0, str(ROOT))
+        from tests.disguises import DISGUISES
+
+        return dict(DISGUISES)
+    return {name: partial(_respelled, way) for name, way in WAYS.items()}
+
+
+def _respelled(way: Way, text: str, draw: Draw) -> str:
+    return respelled(text, way, draw)

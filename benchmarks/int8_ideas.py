@@ -40,6 +40,7 @@ from exporter.fused import FusedGraph, FusedInt8Graph
 from exporter.graph import Array, Gpt2Graph, Weights
 from exporter.quantize import SMALLEST, Int8Graph
 from runtime.batching import Row
+from runtime.encoding import encode_message
 from runtime.scores import verdicts
 from runtime.spec import ClassifierSpec
 from trainer.checkpoint import Classifier, load_checkpoint
@@ -457,7 +458,7 @@ def untrained() -> dict[str, Table]:
 
 def moved(model: Classifier, texts: Sequence[str], shares: Iterable[float] = ()) -> Table:
     """The same for one model, with int8 after smoothing by some shares added."""
-    rows = [verify.row_of(text, model.spec) for text in texts]
+    rows = [encode_message(text, model.spec).rows[0] for text in texts]
     table: Table = {
         key: {} for key in ("largest change", "mean change", "verdicts unchanged, %", "alone and in a batch")
     }

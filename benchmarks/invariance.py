@@ -98,23 +98,22 @@ def contests(folder: Path, shape: str, optimum_python: Path | None) -> dict[str,
 
 def make_checkpoint(folder: Path, shape: str) -> None:
     """Train nano on split 0 of `quality.natural`; or draw random weights."""
+    from runtime.spec import ClassifierSpec
     from trainer.checkpoint import Classifier, save_model
-    from trainer.evaluation.labelled import Messages
     from trainer.gpt2 import SHAPES
     from trainer.pipeline import learn, make_accelerator
     from trainer.recipe import make_recipe
 
     folder.mkdir(exist_ok=True)
     if shape == "nano":
-        from quality import description, natural
+        from contestants import labelled
+        from quality import natural
 
-        messages = Messages(*zip(*natural(0)[0], strict=True))
-        spec = description()
+        messages = labelled(natural("sms", 0)[0])
+        spec = ClassifierSpec(labels=("ham", "spam"), spam_label="spam", base_model="nano")
         recipe = make_recipe(model="nano", balance="none", seed=0)
         model, _ = learn(recipe, spec, messages, messages.take(range(8)), accelerator=make_accelerator("cpu"))
     else:
-        from runtime.spec import ClassifierSpec
-
         model = Classifier(SHAPES[shape], ClassifierSpec())
         model.initialize(0)
     save_model(folder, model, model.spec)
@@ -160,9 +159,9 @@ def messages() -> list[str]:
     from evasions import EVASIONS, evaded
     from quality import natural
 
-    _, test = natural(0)
-    spam = [text for text, label in test if label]
-    return [text for text, _ in test] + [text for name in EVASIONS for text in evaded(spam, name, 0)]
+    test = natural("sms", 0)[1]["sms"]
+    spam = test.text[test.label == 1].tolist()
+    return test.text.tolist() + [text for name in EVASIONS for text in evaded(spam, name, 0)]
 
 
 def onnxruntime(model: str) -> Run:

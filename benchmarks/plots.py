@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -167,52 +166,45 @@ def train_speed(result: Json) -> Figure:
 
 
 def quality(result: Json) -> Figure:
-    """F1, and recall as it is and respelled, by model."""
-    models = result["models"]
-    names = list(models)
-    ways = ["as it is", *next(iter(models.values()))[0]["recall_under"]]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), width_ratios=[1, 2.2])
-    for place, name in enumerate(reversed(names)):
-        middle, half = mean([100 * run["f1"] for run in models[name]])
-        left.errorbar(middle, place, xerr=half, fmt="o", color=colour(name), capsize=3)
-        left.annotate(f"{middle:.1f}", (middle, place + 0.18), ha="center", fontsize=9, color=colour(name))
-        values = [[run["recall"] for run in models[name]]]
-        values += [[run["recall_under"][way] for run in models[name]] for way in ways[1:]]
-        points = [mean([100 * value for value in one]) for one in values]
-        x = np.arange(len(ways)) + (len(names) / 2 - 0.5 - place) * 0.13
-        right.errorbar(
-            x, [point[0] for point in points], [point[1] for point in points], fmt="o", color=colour(name), capsize=2,
-            markersize=5,
-        )  # fmt: skip
-    left.set(xlabel="F1, %", ylim=(-0.5, len(names) - 0.4))
-    left.set_yticks(range(len(names)), list(reversed(names)))
-    left.grid(axis="y", visible=False)
-    right.set(ylabel="recall of the test spam, %", ylim=(0, 101))
-    right.set_xticks(range(len(ways)), [textwrap.fill(way, 12) for way in ways])
-    right.grid(axis="x", visible=False)
-    for label in left.get_yticklabels():
-        label.set_color(colour(label.get_text()))
+    """F1 of every contestant on every set."""
+    found = by_contestant(result, "f1")
+    sets = list(dict.fromkeys(name for of in found.values() for name in of))
+    figure, axes = plt.subplots(figsize=(8, 0.42 * len(sets) + 1.4))
+    for place, (contestant, of) in enumerate(found.items()):
+        y = [len(sets) - sets.index(name) + (len(found) / 2 - 0.5 - place) * 0.12 for name in of]
+        middle, half = np.array([mean(values) for values in of.values()]).T
+        axes.errorbar(
+            middle, y, xerr=half, fmt="o", color=colour(contestant), capsize=2, markersize=5, label=contestant
+        )
+    axes.set_yticks(range(len(sets), 0, -1), sets)
+    axes.set(xlabel="F1, %")
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     return figure
 
 
 def curve(result: Json) -> Figure:
-    """F1 over the number of training messages."""
+    """Area under the ROC curve over the number of training messages."""
+    found = by_contestant(result, "roc_auc")
     figure, axes = plt.subplots(figsize=(8, 4.6))
-    axes.set_xscale("log")
-    lines = {}
-    for name, of in result["models"].items():
-        sizes = list(map(int, of))
-        points = [mean([100 * run["f1"] for run in runs]) for runs in of.values()]
-        middle, half = np.array(points).T
-        axes.fill_between(sizes, middle - half, middle + half, color=colour(name), alpha=0.12, linewidth=0)
-        lines[middle[-1], name] = axes.plot(sizes, middle, "o-", color=colour(name), markersize=4)[0]
-    plain(axes.xaxis, sizes)
-    axes.set(xlabel="training messages, 13% of them spam", ylabel="F1 on the test messages, %", ylim=(0, 100))
-    order = sorted(lines, reverse=True)
-    labels = [f"{name}: {last:.1f}" for last, name in order]
-    title = f"F1 with {sizes[-1]:,}"
-    axes.legend([lines[key] for key in order], labels, frameon=False, loc="lower right", title=title, alignment="left")
+    sizes = list(dict.fromkeys(name for of in found.values() for name in of))
+    for contestant, of in found.items():
+        middle, half = np.array([mean(values) for values in of.values()]).T
+        x = [sizes.index(name) for name in of]
+        axes.fill_between(x, middle - half, middle + half, color=colour(contestant), alpha=0.12, linewidth=0)
+        axes.plot(x, middle, "o-", color=colour(contestant), markersize=4, label=contestant)
+    axes.set_xticks(range(len(sizes)), [f"{int(name):,}" if name.isdigit() else name for name in sizes])
+    axes.set(xlabel="training messages", ylabel="ROC AUC on held-out messages, %")
+    axes.legend(frameon=False, loc="lower right")
     return figure
+
+
+def by_contestant(result: Json, figure: str) -> dict[str, dict[str, list[float]]]:
+    """Percent of each split, by contestant and set."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in result["rows"]:
+        if row["figure"] == figure:
+            found.setdefault(row["contestant"], {}).setdefault(row["set"], []).append(100 * row["value"])
+    return found
 
 
 def invariance(result: Json) -> Figure:
@@ -265,7 +257,7 @@ PLOTS: dict[str, Callable[[Json], Figure]] = {
     "latency_2": latency,
     "scaling": scaling,
     "train_speed": train_speed,
-    "quality_natural": quality,
-    "quality_curve": curve,
+    "quality_itself": quality,
+    "quality_size": curve,
     "invariance_nano": invariance,
 }

@@ -56,8 +56,14 @@ def main() -> None:
 
 
 def read_results(folder: Path = RESULTS) -> dict[str, Json]:
-    """All results by name."""
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    """All results by name; of `quality.py` one for each protocol, with its rows."""
+    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    path = folder / "quality.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    for protocol, about in results.pop("quality", {}).items():
+        of_it = [row for row in rows if row["protocol"] == protocol]
+        results[f"quality_{protocol}"] = about | {"rows": of_it}
+    return results
 
 
 def with_block(readme: str, results: Mapping[str, Json]) -> str:
@@ -98,6 +104,8 @@ def shown(table: Table, result: Json | None, usual: str) -> str:
         text = f"{table.make(result)}\n\n{command}"
     except (KeyError, TypeError):
         return f"Measured by an earlier form of the program; this does it anew: {command}"
+    if "commands" in result:
+        text = text.removesuffix(command) + "  \n".join(f"`python benchmarks/{each}`" for each in result["commands"])
     if "optimum" in result:
         text += f"  \nIn OTHER: {versions(result['optimum'])}."
     machine = machine_of(result)
@@ -383,56 +391,123 @@ def training_memory(result: Json) -> str:
 MEMORY = {"text_mb": "their text, MB", "peak_mb": "peak memory of spam-train, MB", "cpu_seconds": "seconds of CPU"}
 
 
-def accuracy(result: Json) -> str:
-    """nano over seeds, as `spam-train` splits."""
-    values = [run["accuracy"] for run in result["runs"]]
-    return (
-        f"`spam-train --model nano`, {len(values)} seeds, 300 test messages each: {percent(values)}% accuracy; "
-        f"{100 * result['mean_false_positive_rate_on_unused_ham']:.2f}% of the unused ham is called spam."
-    )
-
-
 # --- quality --------------------------------------------------------------------------------------------------------
 
-COLUMNS = {
-    "accuracy": "accuracy, %",
-    "f1": "F1, %",
-    "false_positive_rate": "false positives, %",
-    "recall": "recall, %",
-    "calibration_error": "calibration error, %",
+FIGURE_NAMES = {
+    "f1": "F1",
+    "recall": "recall",
+    "false_positive_rate": "ham called spam",
+    "recall_at_fpr_0.005": "recall at 0.5% of ham",
+    "recall_at_fpr_0.02": "recall at 2% of ham",
+    "roc_auc": "ROC AUC",
+    "expected_calibration_error": "calibration error",
+    "f1_at_half": "F1 at 0.5",
+    "accuracy_at_half": "accuracy at 0.5",
+}
+OVER = " over the best linear model"
+LESS = {f"{name}{OVER}": FIGURE_NAMES[name] for name in ("f1", "recall_at_fpr_0.005", "recall_at_fpr_0.02", "roc_auc")}
+
+
+@dataclass(frozen=True)
+class Pivot:
+    """A table of the rows of one protocol: what stands down its side, and across."""
+
+    head: str
+    down: str = "set"
+    across: str = "contestant"
+    figures: Sequence[str] = tuple(FIGURE_NAMES)
+    contestants: Sequence[str] = ()
+    """All of them where none is named."""
+    sets: str = ""
+    """One set, or with a blank at the end a group of `GROUPS`; by default, all that are in no group."""
+
+    def wants(self, row: Json) -> bool:
+        """Whether a row is in it."""
+        group = row["set"].split(" ")[0]
+        return (
+            row["figure"] in self.figures
+            and row["contestant"] in (self.contestants or [row["contestant"]])
+            and (row["set"] == self.sets or f"{group} " == self.sets or (not self.sets and group not in GROUPS))
+        )
+
+
+GROUPS = ("language", "channel", "theme")
+LESS_LINEAR = "less the best linear model, points"
+QUALITY = {
+    "itself": (
+        Pivot("F1, %", figures=["f1"]),
+        Pivot("ROC AUC, %", figures=["roc_auc"]),
+        Pivot("ham called spam, %", figures=["false_positive_rate"]),
+        Pivot(f"nano {LESS_LINEAR}", across="figure", figures=tuple(LESS), contestants=["nano"]),
+    ),
+    "unseen": (
+        Pivot("shipped, %", across="figure", figures=tuple(FIGURE_NAMES)[:7], contestants=["shipped"]),
+        Pivot("ROC AUC, %", figures=["roc_auc"]),
+        Pivot(f"shipped {LESS_LINEAR}", across="figure", figures=tuple(LESS), contestants=["shipped"]),
+        *(
+            Pivot("shipped, %", "set", "figure", ["recall", "false_positive_rate"], ["shipped"], f"{column} ")
+            for column in GROUPS
+        ),
+    ),
+    "left-out": (
+        Pivot("ROC AUC, %", figures=["roc_auc"]),
+        Pivot("recall at 2% of ham, %", figures=[*FIGURE_NAMES][4:5]),
+    ),
+    "disguises": (
+        Pivot("recall, %", figures=["recall"]),
+        Pivot("ham called spam, %", figures=["false_positive_rate"]),
+    ),
+    "size": (
+        Pivot("ROC AUC, %", "contestant", "set", ["roc_auc"]),
+        Pivot("recall at 0.5% of ham, %", "contestant", "set", ["recall_at_fpr_0.005"]),
+    ),
+    "natural": (
+        *(
+            Pivot(f"{name}, {what}", "contestant", "figure", figures, sets=name)
+            for name in ("sms", "sms + datasets")
+            for what, figures in {"%": tuple(FIGURE_NAMES), LESS_LINEAR: tuple(LESS)}.items()
+        ),
+    ),
+    "chapter": (
+        Pivot("%", "contestant", "figure", ["accuracy_at_half", "f1_at_half", "roc_auc"], sets="sms"),
+        Pivot("accuracy, %", "contestant", "set", ["accuracy_at_half"]),
+    ),
 }
 
 
-def column(runs: Sequence[Json], name: str) -> list[float] | None:
-    """A figure of all splits, where there is one."""
-    return [run[name] for run in runs] if name in runs[0] else None
-
-
 def quality(result: Json) -> str:
-    """Means over splits with 95% intervals."""
-    models = result["models"]
-    rows = []
-    for name, runs in models.items():
-        behind = [run["f1"] - peer["f1"] for run, peer in zip(runs, models.get(SVM, runs), strict=True)]
-        rows.append([name, *(percent(column(runs, key)) for key in COLUMNS), "" if name == SVM else percent(behind)])
-    parts = [grid([f"{result['splits']} splits", *COLUMNS.values(), "F1 over the SVM's, points"], rows)]
-    first = next(iter(models.values()))[0]
-    if "recall_under" in first:
-        rows = []
-        for name, runs in models.items():
-            under = {way: [run["recall_under"][way] for run in runs] for way in first["recall_under"]}
-            rows.append([name, percent(column(runs, "recall")), *map(percent, under.values())])
-        parts.append(grid(["recall of spam, %", "as it is", *first["recall_under"]], rows))
-    return "\n\n".join(parts)
+    """The tables of a protocol."""
+    pivots = QUALITY[result["rows"][0]["protocol"]]
+    return "\n\n".join(filter(None, (pivoted(pivot, result["rows"]) for pivot in pivots)))
 
 
-def curve(result: Json) -> str:
-    """F1 by the number of training messages."""
-    models = result["models"]
-    sizes = list(next(iter(models.values())))
-    rows = [[name, *(percent(column(of[size], "f1")) for size in sizes)] for name, of in models.items()]
-    head = [f"F1, %, {result['splits']} splits, by training messages", *(f"{int(size):,}" for size in sizes)]
-    return grid(head, rows)
+def pivoted(pivot: Pivot, rows: Iterable[Json]) -> str:
+    """One table, rows and columns in order of appearance; empty where there is nothing for it."""
+    cells: dict[str, dict[str, list[Json]]] = {}
+    for row in filter(pivot.wants, rows):
+        cells.setdefault(row[pivot.down], {}).setdefault(row[pivot.across], []).append(row)
+    names = FIGURE_NAMES | LESS
+    columns = list(dict.fromkeys(name for of in cells.values() for name in of))
+    columns.sort(key=lambda name: [*names].index(name) if name in names else 0)
+    lines = [[down, *(estimate(of.get(column, ())) for column in columns)] for down, of in cells.items()]
+    return grid([pivot.head, *(names.get(name, name) for name in columns)], lines) if cells else ""
+
+
+def estimate(rows: Sequence[Json]) -> str:
+    """Mean over several splits with its 95% interval, or the figure of one with its own; in percent."""
+    if len(rows) != 1:
+        return percent([row["value"] for row in rows]) if rows else ""
+    low, value, high = (100 * rows[0].get(key, rows[0]["value"]) for key in ("low", "value", "high"))
+    return f"{value:.2f}" + (f" ({low:.2f} to {high:.2f})" if low < high else "")
+
+
+def mean_of(result: Json, contestant: str, figure: str, name: str = "") -> float:
+    """Mean of a figure over the splits, and over the sets where none is named. Raises ``KeyError`` without any."""
+    wanted = {"contestant": contestant, "figure": figure} | ({"set": name} if name else {})
+    found = [row["value"] for row in result["rows"] if wanted.items() <= row.items()]
+    if not found:
+        raise KeyError(f"{contestant} {figure}")
+    return float(np.mean(found))
 
 
 # --- invariance -----------------------------------------------------------------------------------------------------
@@ -502,7 +577,7 @@ def summary(results: Mapping[str, Json]) -> str:
     """What came out, a line a question."""
     found = {name: lines(name, results) for name in SUMMARIES}
     rows = [row for of in found.values() for row in of]
-    missing = [f"`{TABLES[name].command.split()[0]}`" for name, of in found.items() if not of]
+    missing = dict.fromkeys(f"`{TABLES[name].command.split()[0]}`" for name, of in found.items() if not of)
     text = grid(["", "spam-edge", "beside", "ratio, or points"], rows)
     if missing:
         text += f"\n\nNot measured yet: {', '.join(missing)}."
@@ -599,24 +674,27 @@ def short_training(result: Json) -> list[Row]:
     ]
 
 
-def short_quality(result: Json) -> list[Row]:
-    """F1, false positives, and the worst evasion."""
-    models = result["models"]
-    wanted: dict[str, Callable[[Json], float]] = {
-        "F1, natural share of spam": lambda run: run["f1"],
-        "false positives, natural share of spam": lambda run: run["false_positive_rate"],
-        "recall of spam respelled in two ways at once": lambda run: run["recall_under"]["two of them at once"],
-    }
+def beside_linear(result: Json, own: str, figures: Mapping[str, str], name: str = "") -> list[Row]:
+    """A contestant of ours beside the linear SVM, by figure."""
     rows = []
-    for name in ("nano", "shipped"):
-        for what, value in wanted.items() if name in models else ():
-            own, peer = ([value(run) for run in models[which]] for which in (name, SVM))
-            points = f"{percent([a - b for a, b in zip(own, peer, strict=True)])} points"
-            behind = (mean(own)[0] > mean(peer)[0]) == what.startswith("false")
-            rows.append(
-                (what, f"{name}: {percent(own)}%", f"{SVM}: {percent(peer)}%", f"**{points}**" if behind else points)
-            )
+    for figure, title in figures.items():
+        mine, theirs = (100 * mean_of(result, who, figure, name) for who in (own, SVM))
+        behind = (mine > theirs) == (figure == "false_positive_rate") and mine != theirs
+        points = f"{mine - theirs:.2f} points"
+        rows.append((title, f"{own}: {mine:.2f}%", f"{SVM}: {theirs:.2f}%", f"**{points}**" if behind else points))
     return rows
+
+
+def short_natural(result: Json) -> list[Row]:
+    """nano on the collection."""
+    titles = {"f1": "F1, 80% of the collection", "false_positive_rate": "ham called spam there"}
+    return beside_linear(result, "nano", titles, "sms")
+
+
+def short_disguises(result: Json) -> list[Row]:
+    """The shipped model on messages that no contestant has seen, all disguises together."""
+    titles = {"recall": "recall of disguised spam", "false_positive_rate": "disguised ham called spam"}
+    return beside_linear(result, "shipped", titles)
 
 
 def short_invariance(result: Json) -> list[Row]:
@@ -639,7 +717,8 @@ SUMMARIES: dict[str, Callable[[Json], list[Row]]] = {
     "runtime_throughput_2": short_throughput,
     "footprint": short_footprint,
     "train_speed": short_training,
-    "quality_natural": short_quality,
+    "quality_natural": short_natural,
+    "quality_disguises": short_disguises,
     "invariance_nano": short_invariance,
 }
 
@@ -659,10 +738,7 @@ TABLES = {
     "runtime_fuzz": Table("runtime_fuzz.py all", fuzz),
     "train_speed": Table("train_speed.py", training),
     "train_memory": Table("train_memory.py", training_memory),
-    "nano_accuracy": Table("nano_accuracy.py", accuracy),
-    "quality_natural": Table("quality.py --part natural --splits 20", quality),
-    "quality_balanced": Table("quality.py --part balanced --splits 10", quality),
-    "quality_curve": Table("quality.py --part curve --splits 5", curve),
+    **{f"quality_{protocol}": Table(f"quality.py --part {protocol}", quality) for protocol in QUALITY},
     "invariance_nano": Table(f"invariance.py {OTHER} --shape nano", invariance),
     "invariance_gpt2": Table(f"invariance.py {OTHER} --shape gpt2", invariance),
     "export_speed": Table(f"export_speed.py {OTHER}", files),

@@ -41,7 +41,7 @@ def run(count: int, cache_gb: float) -> dict[str, Any]:
         command = [
             Path(sys.executable).parent / "spam-train", "--data", data, "--model", "nano", "--balance", "none",
             "--trainable", "last-block", "--epochs", "1", "--batch-size", "256", "--device", "cpu",
-            "--cache-gb", str(cache_gb), "--out", Path(folder) / "checkpoint",
+            "--set", "groups=none", "--cache-gb", str(cache_gb), "--out", Path(folder) / "checkpoint",
         ]  # fmt: skip
         process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)

@@ -85,11 +85,13 @@ def export_command(
         raise ExportError(f"--out {out}: the name must end in .onnx")
     try:
         from exporter.export import Options, export
-        from exporter.huggingface import export_folder
+        from exporter.huggingface import check_layout, export_folder
     except ModuleNotFoundError as error:
         raise ExportError(f"{error.name} is not installed: pip install 'spam-edge[export]'") from error
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     logging.getLogger("exporter").setLevel(logging.INFO)
+    if layout is Layout.huggingface:
+        check_layout(checkpoint)
     options = Options(opset, precision.value, target.value, text)
     show(export(checkpoint, out, options, verify_data), out)
     if layout is Layout.huggingface:

@@ -25,14 +25,15 @@ from exporter.fused import FusedGraph, FusedInt8Graph
 from exporter.graph import Gpt2Graph, Weights
 from exporter.quantize import Int8Graph
 from exporter.sample import SAMPLE
-from exporter.text import add_tokenizer
+from exporter.text import add_tokenizer, refuse_fold
 from runtime.batching import pad
 from runtime.cpus import usable_cpus
+from runtime.encoding import encode_message
 from runtime.errors import ModelError
 from runtime.files import check_writable, written_beside
 from runtime.model_file import OrtError, open_model, seal
 from runtime.spec import ClassifierSpec, Precision
-from trainer.checkpoint import Classifier, load_checkpoint
+from trainer.checkpoint import Classifier, load_checkpoint, read_config
 from trainer.evaluation.labelled import Messages, read_messages, read_split
 from trainer.gpt2 import GPT2Config
 from trainer.pretrained import WEIGHTS_FILE
@@ -123,6 +124,8 @@ def export(checkpoint: Path, out: Path, options: Options, verify_data: Path | No
         ExportError: The options cannot be had, or verification failed; nothing is written then.
         TrainerError, InputError, OutputError: The checkpoint or the data cannot be read, or the file not be written.
     """
+    if options.text:
+        refuse_fold(read_config(checkpoint)[1], "--text")
     check_opset(options)
     check_writable(out)
     if options.text:
@@ -140,7 +143,7 @@ def export(checkpoint: Path, out: Path, options: Options, verify_data: Path | No
     del model
     with written_beside(report_path(out)) as report_scratch, written_beside(out) as scratch:
         log.info("building the graph")
-        operators = write_graph(config, weights, wide, spec, options, scratch)
+        operators = write_graph(config, weights, spec, options, scratch, wide)
         del weights
         log.info("verifying %s with onnxruntime", out)
         session = opened(scratch)
@@ -203,7 +206,7 @@ def release(model: Classifier) -> dict[str, verify.Floats]:
 
 
 def write_graph(
-    config: GPT2Config, weights: Weights, wide: Wide | None, spec: ClassifierSpec, options: Options, path: Path
+    config: GPT2Config, weights: Weights, spec: ClassifierSpec, options: Options, path: Path, wide: Wide | None = None
 ) -> dict[str, int]:
     """Build the graph, write it, and have it checked; how many nodes of each kind it has.
 
@@ -249,7 +252,7 @@ def verified(
     """What the file answers, and how that compares with PyTorch."""
     model = verify.session_model(session)
     file = verify.measure(model, config, spec, messages)
-    some = [verify.row_of(text, spec) for text in messages.texts[:32]]
+    some = [encode_message(text, spec).rows[0] for text in messages.texts[:32]]
     variance = verify.variance_over_batches(model, config, spec.context_length, some)
     return file, verify.compare(judge, file, variance, spec, messages, spec.precision)
 
@@ -279,7 +282,7 @@ def text_check(path: Path, ids_session: ort.InferenceSession, spec: ClassifierSp
     session = text_session(path)
     texts = list(messages.texts[:100]) + list(verify.HARD_TEXTS)
     model = verify.session_model(ids_session)
-    expected = [model(*pad([verify.row_of(text, spec)]))[0] for text in texts]
+    expected = [model(*pad(encode_message(text, spec).rows))[0] for text in texts]
     alone = [session.run(["logits"], {"text": np.array([text], object)})[0][0] for text in texts]
     together = session.run(["logits"], {"text": np.array(texts, object)})[0]
     worst = max(verify.difference(expected, alone), verify.difference(expected, together))

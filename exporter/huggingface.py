@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 
 from exporter.export import Options, Report, export
+from exporter.text import refuse_fold
 from exporter.vocabulary import END_OF_TEXT_NAME, merges, tokenizer_config, tokenizer_json, vocabulary
 from runtime.files import written_beside
-from runtime.spec import Precision
+from runtime.spec import ClassifierSpec, Precision
 from trainer.checkpoint import CONFIG_FILE, read_config
 
 MODELS: tuple[tuple[Precision, str], ...] = (("fp32", "model.onnx"), ("int8", "model_quantized.onnx"))
@@ -25,8 +26,11 @@ def export_folder(checkpoint: Path, folder: Path, options: Options, verify_data:
         folder: The folder to make.
         options: Opset and target; both precisions are made.
         verify_data: As in `export`.
+
+    Raises:
+        ExportError: The checkpoint folds its texts, which the tokenizer's files cannot say; or as in `export`.
     """
-    _, spec = read_config(checkpoint)
+    spec = check_layout(checkpoint)
     with written_beside(folder, directory=True) as scratch:
         shutil.copy(checkpoint / CONFIG_FILE, scratch / CONFIG_FILE)
         write_tokenizer(scratch, spec.context_length)
@@ -34,6 +38,13 @@ def export_folder(checkpoint: Path, folder: Path, options: Options, verify_data:
             export(checkpoint, scratch / "onnx" / name, dataclasses.replace(options, precision=precision), verify_data)
             for precision, name in MODELS
         ]
+
+
+def check_layout(checkpoint: Path) -> ClassifierSpec:
+    """The description of a checkpoint that can be written so. Raises ``ExportError`` where it folds its texts."""
+    _, spec = read_config(checkpoint)
+    refuse_fold(spec, "--layout huggingface")
+    return spec
 
 
 def write_tokenizer(folder: Path, context: int) -> None:

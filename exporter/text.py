@@ -13,11 +13,21 @@ import onnx
 from onnx import TensorProto, helper
 
 from exporter.builder import GraphBuilder
+from exporter.errors import ExportError
 from exporter.vocabulary import tokenizer_config, tokenizer_json
 from runtime.spec import END_OF_TEXT, ClassifierSpec
 
 EXTENSIONS = "ai.onnx.contrib"
 """Domain of onnxruntime-extensions' operators."""
+
+
+def refuse_fold(spec: ClassifierSpec, what: str) -> None:
+    """Raise ``ExportError`` where a classifier folds its texts: a tokenizer elsewhere would give it other ids."""
+    if spec.fold != "none":
+        raise ExportError(
+            f"{what} takes a tokenizer that cannot fold a text, as this checkpoint does (fold {spec.fold}): train it "
+            "with spam-train --fold none"
+        )
 
 
 def add_tokenizer(model: onnx.ModelProto, spec: ClassifierSpec) -> None:

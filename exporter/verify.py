@@ -13,9 +13,9 @@ import onnxruntime as ort
 import torch
 
 from runtime.batching import Row, batches, pad
+from runtime.encoding import encode_message
 from runtime.scores import verdicts
-from runtime.spec import END_OF_TEXT, ClassifierSpec, Precision
-from runtime.tokenizer import encode
+from runtime.spec import ClassifierSpec, Precision
 from trainer.evaluation.labelled import Messages
 from trainer.gpt2 import GPT2Classifier, GPT2Config
 
@@ -114,7 +114,7 @@ def measure(model: Model, config: GPT2Config, spec: ClassifierSpec, messages: Me
     """Ask a model all that is compared afterwards."""
     return Measured(
         [model(*batch) for batch in grid(config, spec.context_length)],
-        logits_of(model, [row_of(text, spec) for text in messages.texts]),
+        logits_of(model, [encode_message(text, spec).rows[0] for text in messages.texts]),
         {f"{batch} x {length}": latency(model, config, batch, length) for batch, length in fitting(spec)},
     )
 
@@ -131,12 +131,6 @@ def grid(config: GPT2Config, context: int) -> Iterable[Batch]:
     ragged = [tuple(min(length, context) for length in lengths) for lengths in RAGGED]
     for lengths in singles + ragged:
         yield pad([random_row(draw, config, length) for length in lengths])
-
-
-def row_of(text: str, spec: ClassifierSpec) -> Row:
-    """Ids of a message as the runtime makes them: cut, and extended where the padding counts as text."""
-    ids = np.array(encode(text, spec.pad_length or spec.context_length)[0], np.uint16)
-    return np.pad(ids, (0, max(0, spec.pad_length - len(ids))), constant_values=END_OF_TEXT)
 
 
 def random_row(draw: np.random.Generator, config: GPT2Config, length: int) -> Row:

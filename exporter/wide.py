@@ -36,6 +36,7 @@ from trainer.wide import (
 )
 
 INT32, INT64, FLOAT, BOOL = TensorProto.INT32, TensorProto.INT64, TensorProto.FLOAT, TensorProto.BOOL
+UINT8 = TensorProto.UINT8
 END = 2**31 - 1
 """A bound of Slice beyond any axis."""
 ROW_ENDS = 3
@@ -257,17 +258,19 @@ class WideGraph:
         """Scores of the themes, float32 (batch, themes): see `trainer.wide.Wide.forward`."""
         wide, config, builder = self.wide, self.config, self.builder
         hashes, there = (self.joined(*parts, axis=1) for parts in zip(*blocks, strict=True))
-        rows = self.number(config.rows)
-        row = self.op("Mod", hashes, rows)
-        check = self.cast(self.look_up(self.table("check", wide.check.numpy(), np.int16), row), INT32)
-        known = self.op("And", there, self.op("Equal", check, self.op("Div", hashes, rows)))
-        known_int = self.cast(known, INT32)
+        quotient = self.op("Div", hashes, self.number(config.rows))
+        row = self.op("Sub", hashes, self.times(quotient, config.rows))
+        entry = self.look_up(self.table("entry", self.entries(), np.int32), row)
+        known = self.op("And", there, self.op("Equal", self.op("Div", entry, self.number(1 << 16)), quotient))
+        # of those that are not known, idf, step and row are 0: all read one row of weights, which is in the cache then
+        entry, known_row = (self.op("Where", known, x, self.number(0)) for x in (entry, row))
+        step = self.cast(entry, UINT8)
+        idf = self.cast(self.cast(self.op("Div", entry, self.number(1 << 8)), UINT8), INT32)
 
         counters = self.op("Mod", row, self.number(COUNTERS))
         empty = self.full(self.joined(self.count, builder.integers(COUNTERS)), 0)
-        count = self.op("ScatterElements", empty, counters, known_int, axis=1, reduction="add")
-        count = self.times(self.op("GatherElements", count, counters, axis=1), known_int)
-        idf = self.cast(self.look_up(self.table("idf", wide.idf.numpy(), np.uint8), row), INT32)
+        count = self.op("ScatterElements", empty, counters, self.cast(known, INT32), axis=1, reduction="add")
+        count = self.op("GatherElements", count, counters, axis=1)
         squares = self.op("Mul", self.cast(self.times(idf, idf), INT64), self.cast(count, INT64))
         widths = self.joined(*(self.size(values, 1) for values, _ in blocks))
         parts = [f"{squares}.{number}" for number in range(len(blocks))]
@@ -283,17 +286,21 @@ class WideGraph:
         ]
         each = self.builder.constant("wide.blocks", np.arange(len(blocks))[:, None], np.int32)
         inside = self.op("Equal", self.joined(*numbers, axis=1), each)
-        step = self.look_up(self.table("step", wide.step.numpy(), np.uint8), row)
-        inside = self.op("And", inside, self.op("Unsqueeze", known, builder.integers(1)))
         nothing = self.builder.constant("uint8_0", 0, np.uint8)
         steps = self.op("Where", inside, self.op("Unsqueeze", step, builder.integers(1)), nothing)
-        # those that are not known all read the first row, which is in the cache then
-        weights = self.look_up(self.table("weight", wide.weight.numpy(), np.int8), self.times(row, known_int))
+        weights = self.look_up(self.table("weight", wide.weight.numpy(), np.int8), known_row)
         totals = self.cast(self.op("MatMulInteger", steps, weights), FLOAT)
         factor = self.op("Div", builder.number(config.scale), length)
         scaled = self.op("Mul", totals, self.op("Unsqueeze", factor, builder.integers(2)))
         total = builder.reduce("ReduceSum", scaled, 1, f"{scaled}.sum", keepdims=False)
         return self.op("Add", total, self.table("bias", wide.bias.numpy(), np.float32))
+
+    def entries(self) -> npt.NDArray[np.int32]:
+        """All that is known of each of the table's rows but its weights, int32 (rows,), since one look-up in a large
+        table takes as long as many steps of arithmetic: check, idf and step in 16, 8 and 8 bits. A row for no n-gram
+        is a number whose upper half is no hash's."""
+        check, idf, step = (x.numpy().astype(np.int32) for x in (self.wide.check, self.wide.idf, self.wide.step))
+        return np.where(check < 0, np.int32(-(2**31)), check << 16 | idf << 8 | step)
 
     def label_logits(self, scores: str) -> str:
         """float32 (batch, labels): see `trainer.wide.Wide.label_logits`."""

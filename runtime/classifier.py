@@ -9,30 +9,33 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from runtime.batching import Row, batches, pad, windows
+from runtime.batching import batches, pad
+from runtime.cpus import usable_cpus
+from runtime.encoding import Encoded, Long, encode_message
 from runtime.errors import ModelError
 from runtime.model_file import OrtError, Provider, is_small, open_model, shipped_model
 from runtime.scores import probabilities, verdicts
-from runtime.spec import END_OF_TEXT
-from runtime.tokenizer import encode
 
 Item = TypeVar("Item")
 Floats = npt.NDArray[np.float32]
-Long = Literal["cut", "windows"]
 
 MAX_BATCH_TOKENS, MAX_BATCH_TOKENS_SMALL = 256, 1024
 """Default cap of a batch, ``rows × longest row``: memory is bounded by it, whatever the messages are. A large model
 fills the CPU with few tokens; a small one is faster with more, and they take little. Longer messages go alone."""
+
+PART = 256
+"""Messages that a worker tokenizes at a time."""
 
 WINDOW_MESSAGES = 1024
 WINDOW_CHARACTERS = 1 << 20
@@ -51,14 +54,6 @@ class Verdict:
     """Whether the message was longer than the context, so that its end was not read."""
     tokens: int
     """How many tokens of it were read."""
-
-
-class _Encoded(NamedTuple):
-    """A message as the model sees it: one row of ids, or several overlapping ones."""
-
-    rows: list[Row]
-    truncated: bool
-    tokens: int
 
 
 class SpamClassifier:
@@ -88,8 +83,9 @@ class SpamClassifier:
 
         Args:
             model: Path of the .onnx file; None for the model shipped in the package.
-            threads: Threads for one computation; by default the CPUs that this process may really use (affinity and
-                control group quota), or 1 where the model's files are smaller than 32 MiB, which is faster there.
+            threads: CPUs to use; by default those that this process may really use (affinity and control group quota).
+                They share each computation, but where the model's files are smaller than 32 MiB, which has little to
+                share: there each computes batches of its own, so that a message alone takes one.
             max_batch_tokens: Largest ``rows × longest row`` of a batch; more takes more memory. By default 256, or
                 1,024 for such a small model.
             long: What to do with messages beyond the context: ``cut`` them and say so in `Verdict.truncated`, or score
@@ -109,12 +105,17 @@ class SpamClassifier:
         if long not in ("cut", "windows"):
             raise ValueError(f"long must be 'cut' or 'windows', not {long!r}")
         self.path = shipped_model() if model is None else Path(model).absolute()
+        small = is_small(self.path)
         if max_batch_tokens is None:
-            max_batch_tokens = MAX_BATCH_TOKENS_SMALL if is_small(self.path) else MAX_BATCH_TOKENS
+            max_batch_tokens = MAX_BATCH_TOKENS_SMALL if small else MAX_BATCH_TOKENS
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
+        self._threads = threads
+        self._workers = (threads or usable_cpus()) if small else 1
         self._max_batch_tokens = max_batch_tokens
         self._long = long
         self._settings: dict[str, Any] = {
-            "threads": threads,
+            "threads": None if small else threads,
             "session_options": None if session_options is None else dict(session_options),
             "providers": None if providers is None else list(providers),
         }
@@ -155,7 +156,7 @@ class SpamClassifier:
 
         With ``long="windows"`` those of a message's window with the highest spam score.
         """
-        return self._compute([self._encode(text, index) for index, text in enumerate(_texts(messages))])
+        return self._all_at_once(messages)[1]()
 
     def verdict(self, message: str) -> Verdict:
         """The verdict on one message. Raises ``TypeError`` for what is not a string."""
@@ -165,7 +166,7 @@ class SpamClassifier:
 
     def verdicts(self, messages: Iterable[str]) -> list[Verdict]:
         """The verdict on each message. Raises ``TypeError`` with its index for what is not a string."""
-        return self._classify([self._encode(text, index) for index, text in enumerate(_texts(messages))])
+        return self._verdicts(*self._all_at_once(messages))
 
     def stream(self, messages: Iterable[str]) -> Generator[Verdict, None, None]:
         """Verdicts for any iterable of strings, in its order and in constant memory.
@@ -183,30 +184,27 @@ class SpamClassifier:
         """
         count = 0
         failure: Exception | None = None
-        waiting: deque[Future[list[Verdict]]] = deque()
-        left = threading.Event()
+        waiting: deque[tuple[list[Encoded], Callable[[], Floats], list[Future[None]]]] = deque()
         source = iter(messages)
-        with ThreadPoolExecutor(1, "spam-edge") as worker:
-            try:
-                while failure is None:
-                    encoded = []
-                    try:
-                        window = next(source, None)
-                        if window is None:
-                            break
-                        for text in window:
-                            encoded.append(self._encode(text, count))
-                            count += 1
-                    except Exception as error:  # noqa: BLE001 - raised below, after the verdicts on what came before
-                        failure = error
-                    if encoded:
-                        waiting.append(worker.submit(self._classify, encoded, left))
-                    while len(waiting) > (1 if encoded else 0):
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                left.set()
+        with self._pool() as pool:
+            while failure is None:
+                encoded = []
+                try:
+                    window = next(source, None)
+                    if window is None:
+                        break
+                    for text in window:
+                        encoded.append(self._encode(text, count))
+                        count += 1
+                except Exception as error:  # noqa: BLE001 - raised below, after the verdicts on what came before
+                    failure = error
+                if encoded:
+                    groups, run, finish = self._plan(encoded)
+                    waiting.append((encoded, finish, [pool.submit(run, group) for group in groups]))
+                while len(waiting) > (1 if encoded else 0):
+                    yield self._verdicts(*waiting.popleft())
+            while waiting:
+                yield self._verdicts(*waiting.popleft())
         if failure is not None:
             raise failure
 
@@ -228,40 +226,71 @@ class SpamClassifier:
             "long": self._long,
             "threshold": self._threshold,
             **self._settings,
+            "threads": self._threads,
         }
         return partial(SpamClassifier, self.path, **arguments), ()
 
     def __repr__(self) -> str:
         return f"SpamClassifier({str(self.path)!r})"
 
-    def _encode(self, text: object, index: int) -> _Encoded:
+    def _encode(self, text: object, index: int) -> Encoded:
         if not isinstance(text, str):
             raise TypeError(f"message {index} is {_kind(text)}, not a string")
-        spec = self.spec
-        size = spec.pad_length or spec.context_length
-        ids, truncated = encode(text, size if self._long == "cut" else None)
-        rows = windows(np.array(ids, dtype=np.uint16), size)
-        if spec.pad_length:
-            # padding="longest" and "context": <|endoftext|> as ordinary tokens, up to the length trained with
-            rows = [np.pad(row, (0, size - len(row)), constant_values=END_OF_TEXT) for row in rows]
-        return _Encoded(rows, truncated, len(ids))
+        return encode_message(text, self.spec, self._long)
 
-    def _compute(self, encoded: Sequence[_Encoded], left: threading.Event | None = None) -> Floats:
-        """Logits of each message, float32 ``[messages, labels]``; of no use once nobody waits for them any more."""
+    def _all_at_once(self, messages: Iterable[str]) -> tuple[list[Encoded], Callable[[], Floats]]:
+        """Encode and compute messages, by all workers where there are many; gives what `_verdicts` takes."""
+        texts = list(_texts(messages))
+
+        def encode_part(start: int) -> list[Encoded]:
+            return [self._encode(text, index) for index, text in enumerate(texts[start : start + PART], start)]
+
+        with self._pool() as pool:
+            each = pool.map if self._workers > 1 and len(texts) > PART else map
+            encoded = [message for part in each(encode_part, range(0, len(texts), PART)) for message in part]
+            groups, run, finish = self._plan(encoded)
+            each = pool.map if self._workers > 1 and len(groups) > 1 else map
+            for _ in each(run, reversed(groups)):  # the longest first, so that no worker is left with one at the end
+                pass
+        return encoded, finish
+
+    @contextmanager
+    def _pool(self) -> Iterator[ThreadPoolExecutor]:
+        """The workers of one call, whose threads start when they are first needed and end with it; when it is left
+        early, batches that have not begun are not computed."""
+        pool = ThreadPoolExecutor(self._workers, "spam-edge")
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _plan(
+        self, encoded: Sequence[Encoded]
+    ) -> tuple[list[list[int]], Callable[[list[int]], None], Callable[[], Floats]]:
+        """Cut messages into batches.
+
+        Returns:
+            The batches; what computes one of them, from any thread; and, when all are computed, the logits of each
+            message, float32 ``[messages, labels]``.
+        """
         distinct: dict[bytes, int] = {}  # what is sent to many comes many times, and is computed once
         places = [distinct.setdefault(row.tobytes(), len(distinct)) for message in encoded for row in message.rows]
         rows = [np.frombuffer(row, dtype=np.uint16) for row in distinct]
         logits = np.zeros((len(rows), len(self.labels)), dtype=np.float32)
         session = self._open_session()
-        for group in batches([len(row) for row in rows], self._max_batch_tokens):
-            if left is not None and left.is_set():
-                break
+
+        def run(group: list[int]) -> None:
             ids, mask = pad([rows[index] for index in group])
             try:
                 (logits[group],) = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
             except OrtError as error:
                 raise ModelError(f"{self.path}: onnxruntime failed while running it: {error}") from error
-        logits = logits[places]
+
+        groups = batches([len(row) for row in rows], self._max_batch_tokens)
+        return groups, run, lambda: self._of_messages(logits[places], encoded)
+
+    def _of_messages(self, logits: Floats, encoded: Sequence[Encoded]) -> Floats:
+        """The logits of each message from those of its rows: of its window with the highest spam score."""
         if len(logits) == len(encoded):
             return logits
         # Odds and not probabilities, which are all 1.0 where the model is sure.
@@ -274,8 +303,13 @@ class SpamClassifier:
             start = end
         return logits[highest]
 
-    def _classify(self, encoded: Sequence[_Encoded], left: threading.Event | None = None) -> list[Verdict]:
-        columns, scores = verdicts(self._compute(encoded, left), self.spec)
+    def _verdicts(
+        self, encoded: Sequence[Encoded], finish: Callable[[], Floats], running: Iterable[Future[None]] = ()
+    ) -> list[Verdict]:
+        """The verdicts of messages, when their batches are computed."""
+        for batch in running:
+            batch.result()
+        columns, scores = verdicts(finish(), self.spec)
         return [
             Verdict(self.labels[column], score, message.truncated, message.tokens)
             for column, score, message in zip(columns.tolist(), scores.tolist(), encoded, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -17,7 +17,7 @@ from runtime.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from runtime.classifier import SpamClassifier
-    from runtime.inputs import Message, Reader
+    from runtime.inputs import Form, Message, Reader
     from runtime.outputs import Result, Write
 
 COMMAND = "spam-infer"
@@ -72,7 +72,11 @@ def infer(
     ] = "cut",
     threads: Annotated[
         int | None,
-        typer.Option(help="Threads. By default the CPUs that this process may use; 1 for a small model.", min=1),
+        typer.Option(
+            help="CPUs to use, for each computation or, with a small model, side by side. By default those that this "
+            "process may use.",
+            min=1,
+        ),
     ] = None,
     max_batch_tokens: Annotated[
         int | None,
@@ -91,6 +95,7 @@ def infer(
     """Say of each message whether it is spam.
 
     Results go to standard output, notes and progress to stderr. A pipe is served live: each verdict follows its line.
+    A note says where mail is given to a model that was trained on other kinds of messages.
     """
     # Here and not above: --help and mistakes in the flags need none of it.
     from runtime.inputs import Reader
@@ -121,6 +126,11 @@ def infer(
         )
         if only is not None and only not in classifier.labels:
             raise InputError(f"--only takes {' or '.join(classifier.labels)}, not {only!r}")
+        if unknown := _unknown_channels(classifier.spec.channels, map(reader.form_of, sources)):
+            note(
+                f"this model was trained on {', '.join(classifier.spec.channels)}, not on {', '.join(unknown)}: "
+                "expect more mistakes in such inputs"
+            )
         write = stack.enter_context(_output(form, out, classifier.spec.spam_label))
         counted = stack.enter_context(_progress(reader, sources, quiet))
         started, total, cut = time.perf_counter(), 0, 0
@@ -149,6 +159,13 @@ def _classifier(model: Path | None, note: Callable[[str], None], **arguments: An
     from runtime.classifier import SpamClassifier
 
     return SpamClassifier(found, **arguments)
+
+
+def _unknown_channels(trained: Sequence[str], forms: Iterable[Form]) -> list[str]:
+    """Kinds of messages that inputs of these forms hold and the model was not trained on, where it says on which."""
+    from runtime.inputs import CHANNELS
+
+    return sorted({CHANNELS[form] for form in forms if form in CHANNELS} - set(trained)) if trained else []
 
 
 def _classified(classifier: SpamClassifier, reader: Reader, sources: Sequence[str]) -> Iterator[list[Result]]:

@@ -31,6 +31,9 @@ SUFFIXES: Mapping[str, Form] = {
 }
 """What a file's ending says of its form; ``.gz`` may follow. Any other file is text, a message a line."""
 
+CHANNELS: Mapping[Form, str] = {"eml": "mail", "mbox": "mail"}
+"""Kind of message that a form is for, as `ClassifierSpec.channels` names it; the other forms hold any kind."""
+
 CHUNK = 1 << 16
 
 
@@ -121,8 +124,12 @@ class Reader:
             else:
                 raise InputError(f"{source}: no such file")
 
+    def form_of(self, source: str) -> Form:
+        """The form that an input is read in."""
+        return self.form or _form_of(source) or "text"
+
     def _read_file(self, source: str) -> Iterator[Message]:
-        form = self.form or _form_of(source) or "text"
+        form = self.form_of(source)
         chunks, ready = self._chunks(source)
         chunks = _decompressed(chunks)
         if form == "parquet":

@@ -97,7 +97,8 @@ def open_model(
 
     Args:
         path: The file.
-        threads: Threads for one computation; by default the CPUs that this process may really use.
+        threads: Threads for one computation; by default the CPUs that this process may really use, or 1 for a small
+            model (see `is_small`).
         session_options: onnxruntime's own settings, laid over those of this package: names with a dot are
             configuration entries (``session.intra_op.allow_spinning``), others attributes of ``SessionOptions``.
         providers: onnxruntime execution providers in order of preference; the CPU by default.

@@ -10,8 +10,9 @@ from typing import Any, Literal, get_args
 
 from runtime.errors import ModelError
 
-SCHEMA_VERSION = 1
-"""Raised when a change to the fields below would make an older runtime misread a model."""
+SCHEMA_VERSION = 2
+"""Raised when a change to the fields below would make an older runtime misread a model. Version 2 may have a `Fold`; a
+model without one still says 1, and older runtimes serve it."""
 
 END_OF_TEXT = 50256
 """Id of ``<|endoftext|>`` in the GPT-2 vocabulary: the padding, and the whole of an empty message."""
@@ -24,6 +25,7 @@ PREFIX = "spam_edge."
 Padding = Literal["batch", "longest", "context"]
 Readout = Literal["last", "first"]
 Precision = Literal["fp32", "fp16", "int8"]
+Fold = Literal["none", "reader-1"]
 
 
 @dataclass(frozen=True)
@@ -51,20 +53,31 @@ class ClassifierSpec:
     """A message is spam when its calibrated spam probability is at least this."""
     temperature: float = 1.0
     """Logits are divided by this before the softmax (Guo et al. 2017, "On Calibration of Modern Neural Networks")."""
+    fold: Fold = "none"
+    """What is done to a text before it becomes ids: nothing, or version 1 of `runtime.fold.fold`."""
     base_model: str = "gpt2"
     """Shape the classifier was made from: gpt2, gpt2-medium, gpt2-large, gpt2-xl or nano."""
     precision: Precision = "fp32"
     """Number format of the weights in the file."""
+    channels: tuple[str, ...] = ()
+    """Kinds of messages that it was trained on, as ("sms", "mail"); empty where that is not known."""
     data_fingerprint: str = ""
     """SHA-256 over the labelled messages that it was trained, validated and tested on."""
     test_metrics: Mapping[str, Any] = field(default_factory=dict)
     """What the trainer measured on the test set: count, accuracy, precision, recall, f1, roc_auc."""
     checkpoint_sha256: str = ""
     """SHA-256 of the ``model.safetensors`` that an ONNX file was made from."""
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1
 
     def __post_init__(self) -> None:
         """Refuse a description that cannot be served; raises ``ModelError``."""
+        if self.fold not in get_args(Fold):
+            raise ModelError(
+                f"the model folds its texts by {self.fold!r}, this spam-edge knows {', '.join(get_args(Fold))}: "
+                "install a newer spam-edge"
+            )
+        if self.fold != "none":
+            object.__setattr__(self, "schema_version", max(2, self.schema_version))
         if self.schema_version > SCHEMA_VERSION:
             raise ModelError(
                 f"the model's description has schema version {self.schema_version}, this spam-edge knows up to "
@@ -74,6 +87,7 @@ class ClassifierSpec:
             (len(self.labels) >= 2 and len(set(self.labels)) == len(self.labels), f"labels {list(self.labels)!r}"),
             (self.spam_label in self.labels, f"spam label {self.spam_label!r} is not one of {list(self.labels)!r}"),
             (0 < self.context_length <= LONGEST_CONTEXT, f"context length {self.context_length}"),
+            (all(isinstance(name, str) for name in self.channels), f"channels {list(self.channels)!r}"),
             (self.padding in get_args(Padding), f"padding {self.padding!r}"),
             (self.readout in get_args(Readout), f"readout {self.readout!r}"),
             (
@@ -94,7 +108,7 @@ class ClassifierSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, as stored in a checkpoint's ``config.json``."""
-        return {**dataclasses.asdict(self), "labels": list(self.labels)}
+        return {**dataclasses.asdict(self), "labels": list(self.labels), "channels": list(self.channels)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ClassifierSpec:
@@ -103,6 +117,7 @@ class ClassifierSpec:
         try:
             kept = {name: value for name, value in values.items() if name in known}
             kept["labels"] = tuple(kept["labels"])
+            kept["channels"] = tuple(kept.get("channels", ()))
             kept["test_metrics"] = dict(kept.get("test_metrics", {}))
             for name, kind in {
                 "temperature": float,

@@ -27,7 +27,7 @@ COMBINATIONS: list[dict[str, object]] = [
     {"readout": "last", "trainable": trainable, "padding": padding, "balance": "undersample"}
     for trainable, padding in product(("head", "last-block", "all", "lora"), ("batch", "longest"))
 ] + [
-    {"readout": "first", "trainable": "head", "padding": "longest", "balance": "none"},
+    {"readout": "first", "trainable": "head", "padding": "longest", "balance": "none", "fold": "none"},
     {"readout": "first", "trainable": "last-block", "padding": "batch", "balance": "undersample"},
     {"readout": "first", "trainable": "lora", "padding": "batch", "balance": "weights"},
     {"readout": "last", "trainable": "last-block", "padding": "context", "balance": "weights"},
@@ -74,7 +74,8 @@ def test_every_way_of_training_is_served_as_it_was_trained(
     export(checkpoint, file, Options())
     model = load_checkpoint(checkpoint)
     messages, _ = read_messages(few_messages)
-    texts = [*messages.texts, "", "word " * 400]
+    disguised = ["Your \u0440\u0430\u0443\u0440\u0430\u04cf is on hold", "f\u200br\u200be\u200be \U0001d424", "\u200b"]
+    texts = [*messages.texts, "", "word " * 400, *disguised]
     expected = classify(model, tokenize(texts, model.spec)).numpy()
     with SpamClassifier(file) as classifier:
         np.testing.assert_allclose(classifier.logits(texts), expected, atol=1e-5)
@@ -94,11 +95,11 @@ def test_the_commands_go_from_a_file_to_verdicts(tmp_path: Path, sms_collection:
         assert done.returncode == 0, done.stderr
         return done
 
-    run("spam-train", "--data", sms_collection, "--model", "nano", "--epochs", 4)
+    run("spam-train", "--data", sms_collection, "--model", "nano", "--epochs", 4, "--set", "groups=none")
     run("spam-export", "--opset", 17)
     artifacts = tmp_path / "artifacts"
     metrics = json.loads((artifacts / "checkpoint" / "metrics.json").read_text())
-    assert metrics["test"]["count"] == pytest.approx(300, abs=3)
+    assert metrics["test"]["count"] == 300
     assert metrics["test"]["accuracy"] > 0.9
     assert metrics["unused_ham"]["count"] == 4080
     messages, _ = read_messages(sms_collection)

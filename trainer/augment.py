@@ -6,15 +6,12 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from runtime.fold import look_alikes
+
 INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
 """Zero-width characters and the soft hyphen."""
-LOOK_ALIKE = {
-    "a": "аɑαà@", "b": "Ьß", "c": "сϲç", "d": "ԁ", "e": "еє3é", "g": "ɡ", "h": "һ", "i": "іıí1", "j": "ј", "k": "к",
-    "l": "ӏ1|", "m": "м", "n": "ոñ", "o": "оοö0", "p": "р", "q": "ԛ", "r": "г", "s": "ѕ$", "t": "т", "u": "υü",
-    "v": "ѵ", "w": "ԝ", "x": "х", "y": "уý", "z": "ʐ", "A": "АΑ", "B": "ВΒ", "C": "СϹ", "E": "ЕΕ", "H": "НΗ",
-    "I": "ІΙ", "J": "Ј", "K": "КΚ", "M": "МΜ", "N": "Ν", "O": "ОΟ", "P": "РΡ", "S": "Ѕ", "T": "ТΤ", "X": "ХΧ",
-    "Y": "ΥҮ", "Z": "Ζ",
-}  # fmt: skip
+SCRIPTS = ("Cyrillic", "Greek", "Armenian")
+"""Scripts of the letters that Latin ones are replaced by."""
 LEET = {"a": "4@", "b": "8", "e": "3", "g": "9", "i": "1!", "l": "1", "o": "0", "s": "5$", "t": "7", "z": "2"}
 SEPARATORS = " .-_*"
 LETTERS = "abcdefghijklmnopqrstuvwxyz "
@@ -32,7 +29,7 @@ def disguised(text: str, draw: random.Random) -> str:
     """A message as filters are evaded: look-alike letters, invisible ones, words spaced out, digits for letters."""
     share = draw.uniform(0.2, 1)
     ways: tuple[Callable[[str], str], ...] = (
-        lambda word: respelled(word, LOOK_ALIKE, share, draw),
+        lambda word: respelled(word, look_alikes(*SCRIPTS), share, draw),
         lambda word: respelled(word, LEET, share, draw),
         lambda word: "".join(
             letter + (draw.choice(INVISIBLE) if draw.random() < 0.6 * share else "") for letter in word

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import zipfile
-from array import array
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from runtime.spec import END_OF_TEXT, ClassifierSpec
-from runtime.tokenizer import encode
+from runtime.encoding import encode_message
+from runtime.spec import ClassifierSpec
 from trainer.errors import TrainerError
-from trainer.evaluation.labelled import labelled_files
+from trainer.evaluation.labelled import CHANNEL_COLUMN, Dataset, labelled_files
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,12 @@ SMS_NAME = "sms"
 """What the collection is called where a file might be named."""
 SMS_MEMBER = "SMSSpamCollection"
 SMS_SHA256 = "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d"
+
+
+SMS_CHANNEL = "sms"
+"""What kind of messages the collection's are; its file has no column that says so."""
+SMALLEST_CHANNEL = 0.01
+"""Share of the messages from which a channel is one that a model is trained for."""
 
 
 def data_files(sources: Iterable[str]) -> list[Path]:
@@ -74,6 +80,29 @@ def download_sms() -> Path:
     return target
 
 
+def channels(dataset: Dataset, paths: Sequence[Path]) -> tuple[str, ...]:
+    """Kinds of messages that a model of these data is for: the channels with a hundredth of the messages or more.
+
+    Args:
+        dataset: what `read_dataset` gave with the column ``channel``.
+        paths: the files that it was read from.
+
+    Returns:
+        In alphabetical order; none where a file does not say of what kind its messages are.
+    """
+    counts: Counter[str] = Counter()
+    start = 0
+    for path, count in zip(paths, dataset.counts, strict=True):
+        values = dataset.columns[CHANNEL_COLUMN][start : start + count]
+        start += count
+        if not any(values):
+            if hashlib.sha256(path.read_bytes()).hexdigest() != SMS_SHA256:
+                return ()
+            values = (SMS_CHANNEL,) * count
+        counts.update(values)
+    return tuple(sorted(name for name, count in counts.items() if name and count >= SMALLEST_CHANNEL * start))
+
+
 @dataclass(frozen=True)
 class Tokens:
     """Ids of many messages in one array: a million messages take some 100 MB."""
@@ -107,12 +136,10 @@ class Tokens:
 
 
 def tokenize(texts: Sequence[str], spec: ClassifierSpec) -> Tokens:
-    """Ids of messages as the runtime makes them: cut, and extended where the padding counts as text."""
-    limit = spec.pad_length or spec.context_length
-    ids, ends = array("i"), np.zeros(len(texts), dtype=np.int64)
+    """Ids of messages as the runtime makes them."""
+    ids, ends = bytearray(), np.zeros(len(texts), dtype=np.int64)
     for place, text in enumerate(texts):
-        one = encode(text, limit)[0]
-        ids.extend(one)
-        ids.extend([END_OF_TEXT] * (spec.pad_length - len(one)))
-        ends[place] = len(ids)
-    return Tokens(np.frombuffer(ids, dtype=np.int32) if ids else np.zeros(0, dtype=np.int32), ends)
+        (row,) = encode_message(text, spec).rows
+        ids += row.tobytes()
+        ends[place] = len(ids) // row.itemsize
+    return Tokens(np.frombuffer(ids, dtype=np.uint16).astype(np.int32), ends)

@@ -21,10 +21,10 @@ from runtime.scores import spam_scores
 from runtime.spec import ClassifierSpec
 from trainer.augment import altered, disguised, epoch_texts
 from trainer.checkpoint import CONFIG_FILE, WIDE_FILE, Classifier, read_config, save_model
-from trainer.data import Tokens, data_files, tokenize
+from trainer.data import Tokens, channels, data_files, tokenize
 from trainer.distill import TEACHER, TEACHERS, bayes_judge, remix, taught, tfidf_judge
 from trainer.errors import TrainerError
-from trainer.evaluation.labelled import Messages, Splits, read_messages, repeats, split, write_split
+from trainer.evaluation.labelled import CHANNEL_COLUMN, Messages, Splits, read_dataset, repeats, split, write_split
 from trainer.evaluation.metrics import (
     Scored,
     calibration_error,
@@ -35,7 +35,7 @@ from trainer.evaluation.metrics import (
     threshold_table,
 )
 from trainer.evaluation.plots import plot_training, write_plots
-from trainer.evaluation.protocols import folded, grouped_folds, near_repeat_groups
+from trainer.evaluation.protocols import folded
 from trainer.evaluation.tables import print_figures, write_errors, write_json
 from trainer.fine_tune import Labelled, Outcome, Report, classify_tokens, fine_tune, silent
 from trainer.fit_wide import fit_wide, join_paths, wide_logits
@@ -50,9 +50,6 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 log = logging.getLogger(__name__)
-
-FOLDS = 3
-"""Parts of the training messages that a wide path is fitted without, to score them."""
 
 
 def train_classifier(
@@ -77,9 +74,11 @@ def train_classifier(
     accelerator = make_accelerator(device)
     with accelerator.main_process_first():
         paths = data_files(recipe.data)
-    messages, labels = read_messages(
-        *paths, text_column=recipe.text_column, label_column=recipe.label_column, spam_label=recipe.spam_label
-    )
+    dataset = read_dataset(
+        *paths, text_column=recipe.text_column, label_column=recipe.label_column, spam_label=recipe.spam_label,
+        columns=(CHANNEL_COLUMN,),
+    )  # fmt: skip
+    messages, labels = dataset.messages, dataset.labels
     splits = split(
         messages, recipe.seed, balance=recipe.balance == "undersample",
         groups=recipe.groups, validation=recipe.validation, test=recipe.test,
@@ -91,7 +90,9 @@ def train_classifier(
         context_length=context_length,
         padding=recipe.padding,
         readout=recipe.readout,
+        fold=recipe.fold,
         base_model=recipe.model,
+        channels=channels(dataset, paths),
         data_fingerprint=messages.fingerprint(),
         pad_length=0 if recipe.padding == "batch" else context_length,
     )
@@ -154,9 +155,9 @@ def learn(
         The model with its trained weights, and how it went.
     """
     config = replace(SHAPES[recipe.model], dropout=recipe.dropout)
-    wide = fitted_wide(recipe, spec, train, report) if recipe.wide else None
     teach = teachers(recipe, spec, train, validation, accelerator, report) if recipe.distill else None
     tokens = tokenize(train.texts, spec)
+    wide = fitted_wide(recipe, tokens, train, report) if recipe.wide else None
     model = Classifier(config, spec)
     model.load_state_dict(starting_model(recipe.model, recipe.weights, recipe.seed, config).state_dict())
     if recipe.trainable == "lora":
@@ -202,14 +203,12 @@ def learn(
     return model, outcome
 
 
-def fitted_wide(recipe: Recipe, spec: ClassifierSpec, train: Messages, report: Report) -> tuple[Wide, Tensor]:
-    """A wide path fitted to messages, and its logits of each of them by weights that did not see it."""
-    folds = grouped_folds(np.array(train.labels), near_repeat_groups(train.texts), FOLDS, recipe.seed)
+def fitted_wide(recipe: Recipe, tokens: Tokens, train: Messages, report: Report) -> tuple[Wide, Tensor]:
+    """A wide path fitted to messages, and its logits of them."""
     return fit_wide(
-        tokenize(train.texts, spec),
+        tokens,
         train.labels,
         train.themes,
-        folds,
         rows=recipe.wide,
         ridge=recipe.wide_ridge,
         report=lambda phase, done, total: report(phase, done, total, {}),
@@ -232,22 +231,18 @@ def add_wide(
     Returns:
         The outcome with the logits of both together.
     """
-    validation = wide_logits(wide, tokens)
-    of_deep, of_wide, offset = join_paths(outcome.validation_logits, validation, labels)
+    beside = wide_logits(wide, tokens)
+    of_deep, of_wide, offset = join_paths(outcome.validation_logits, beside, labels)
     log.info("the transformer's logits count %.3f, the wide path's %.3f", of_deep, of_wide)
     model.score.weight.data *= of_deep
-    shift = torch.tensor([0.0, offset])
-    wide.config = replace(
-        wide.config,
-        gain=of_wide * wide.config.gain,
-        offsets=tuple((of_wide * torch.tensor(wide.config.offsets) + shift).tolist()),
-    )
+    wide.config = replace(wide.config, gain=of_wide, offsets=(0.0, offset))
     model.wide = wide
-    both = (
-        of_deep * deep + of_wide * beside + shift
-        for deep, beside in ((outcome.train_logits, train_logits), (outcome.validation_logits, validation))
+    shift = torch.tensor([0.0, offset])
+    return Outcome(
+        outcome.history,
+        of_deep * outcome.train_logits + of_wide * train_logits + shift,
+        of_deep * outcome.validation_logits + of_wide * beside + shift,
     )
-    return Outcome(outcome.history, *both)
 
 
 def classify(model: Classifier, tokens: Tokens, device: torch.device | str = "cpu") -> Tensor:

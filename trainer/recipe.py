@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
-from runtime.spec import Padding, Readout
+from runtime.spec import Fold, Padding, Readout
 from trainer.errors import TrainerError
 from trainer.evaluation.protocols import Groups
 
@@ -116,6 +116,12 @@ class Recipe:
     balance: Balance = setting(
         "undersample",
         "How to treat more ham than spam: undersample leaves ham out, weights weighs the loss, none does nothing.",
+        flag=True,
+    )
+    fold: Fold = setting(
+        "none",
+        "What is done to every message before it is tokenized, in training and in use: nothing (none), or disguises "
+        "are undone so that it reads as it looks (reader-1).",
         flag=True,
     )
     wide: int = setting(

@@ -48,6 +48,7 @@ def model_card(recipe: Recipe, spec: ClassifierSpec, metrics: Mapping[str, Any],
     ]
     chosen, reported = metrics["thresholds"][0]["ham_chosen_on"], metrics["thresholds"][0]["ham"]
     padding = f"{spec.padding}" + (f", {spec.pad_length} tokens" if spec.pad_length else "")
+    kinds = f"Kinds of messages: {', '.join(spec.channels)}.\n" if spec.channels else ""
     return f"""---
 library_name: transformers
 pipeline_tag: text-classification
@@ -56,16 +57,17 @@ base_model: {recipe.model}
 # Spam classifier, {recipe.model}
 
 GPT-2 ({recipe.model}, starting weights: {recipe.weights}) with a head of {len(spec.labels)} labels
-({", ".join(spec.labels)}), read at the {spec.readout} token; padding: {padding}.
+({", ".join(spec.labels)}), read at the {spec.readout} token; padding: {padding}; fold: {spec.fold}.
 transformers loads the checkpoint's folder as a `GPT2ForSequenceClassification`; `spam-export` makes an ONNX file of it.
 
 ## Data
 
 {data}: {sizes["train"]:,} training, {sizes["validation"]:,} validation and {sizes["test"]:,} test messages
-(balance: {recipe.balance}, seed {recipe.seed}; SHA-256 over all messages read: `{spec.data_fingerprint}`).
+(balance: {recipe.balance}, kept together: {recipe.groups}, seed {recipe.seed};
+SHA-256 over all messages read: `{spec.data_fingerprint}`).
 {sizes["exact"]} test messages repeat a training message letter by letter, {sizes["near"]} but for case, digits and
 spacing.
-
+{kinds}
 ## Figures
 
 Each with its 95% interval. Threshold {spec.threshold:.4g}, temperature {spec.temperature:.4g}.
@@ -85,7 +87,7 @@ training and the test set.
 
 ## Use
 
-For short messages like those it was trained on: in their language, of their kind, of their time. It says how much a
+For messages like those it was trained on: in their language, of their kind, of their time. It says how much a
 message resembles the spam it has seen; it does not know who sent it. Let a person or a second signal decide where a
 lost message is costly, measure it on your own messages with `spam-eval`, and train it anew as spam changes.
 

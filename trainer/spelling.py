@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from runtime.fold import latin_letters
 from runtime.tokenizer import token_bytes
 from trainer.gpt2 import GPT2Classifier
 
@@ -34,27 +35,21 @@ LOOK_BACK = 2
 """Heads of the first block that begin by attending 1, 2, ... tokens back."""
 
 LEET = str.maketrans("0134578@$!|", "oieastbasil")
-LOOK_ALIKES = str.maketrans(
-    {
-        other: latin
-        for latin, others in {
-            "a": "аɑα", "b": "ьв", "c": "сϲ", "d": "ԁ", "e": "еєҽ", "g": "ɡ", "h": "һн", "i": "іιı", "j": "ј",
-            "k": "кκ", "l": "ӏ", "m": "м", "n": "ոп", "o": "оοօ", "p": "рρ", "q": "ԛ", "r": "гᴦ", "s": "ѕ",
-            "t": "тτ", "u": "υս", "v": "ѵν", "w": "ԝω", "x": "х", "y": "уү",
-        }.items()
-        for other in others
-    }
-)  # fmt: skip
 
 
-def fold(text: str) -> str:
-    """A text in lower case, without accents, look-alike letters of other scripts replaced by Latin ones."""
-    plain = unicodedata.normalize("NFKD", text.lower()).translate(LOOK_ALIKES)
-    return "".join(letter for letter in plain if not unicodedata.combining(letter))
+def skeleton(text: str) -> str:
+    """A text in lower case, without accents, letters that look like Latin ones replaced by those."""
+    plain = unicodedata.normalize("NFKD", text).translate(_latin_letters())
+    return "".join(letter for letter in plain.lower() if not unicodedata.combining(letter))
+
+
+@lru_cache(maxsize=1)
+def _latin_letters() -> dict[int, str]:
+    return str.maketrans(latin_letters())
 
 
 def features(token: bytes) -> list[str]:
-    """What a token is spelled with: its folded form, its character 2- to 4-grams, its case, the shape of its digits."""
+    """What a token is spelled with: its skeleton, its character 2- to 4-grams, its case, the shape of its digits."""
     try:
         text = token.decode()
     except UnicodeDecodeError:
@@ -64,7 +59,7 @@ def features(token: bytes) -> list[str]:
     if not body:
         return [*found, f"blank {min(len(text), 3)}"]
     edge = "<" if text.startswith(" ") else ""
-    low = fold(body)
+    low = skeleton(body)
     if any(letter.isdigit() for letter in low):
         shape = "".join("0" if letter.isdigit() else letter for letter in low)
         found += [f"shape {shape}", f"shape {edge}{shape}", f"word {low}", "digit"]

@@ -133,6 +133,17 @@ def test_the_hugging_face_folder_has_all_that_transformers_reads(tmp_path: Path)
     assert transformers.AutoConfig.from_pretrained(folder).id2label == {0: "ham", 1: "spam"}
 
 
+@pytest.mark.parametrize("flags", [["--text"], ["--layout", "huggingface"]], ids=" ".join)
+def test_a_fold_that_a_tokenizer_cannot_do_is_refused_before_any_work(tmp_path: Path, flags: list[str]) -> None:
+    checkpoint = saved(make_model(ClassifierSpec(fold="reader-1")), tmp_path / "checkpoint")
+    (checkpoint / "model.safetensors").write_bytes(b"these are not read")
+    refused(
+        spam_export("--checkpoint", checkpoint, "--out", tmp_path / "spam.onnx", "--opset", 99, *flags),
+        flags[0], "reader-1", "spam-train --fold none",
+    )  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
 def test_a_place_that_cannot_be_written_is_named_before_the_work(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "blocked").write_text("a file where a folder should be")
     (tmp_path / "folder.onnx").mkdir()

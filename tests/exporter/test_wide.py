@@ -18,10 +18,11 @@ from onnx.reference.op_run import OpRun
 
 from exporter.builder import GraphBuilder
 from exporter.export import Options, Target, export, release, text_session
-from exporter.verify import row_of, session_model, variance_over_batches, widen
+from exporter.verify import session_model, variance_over_batches, widen
 from exporter.wide import WideGraph
 from runtime import SpamClassifier
 from runtime.batching import pad
+from runtime.encoding import encode_message
 from runtime.spec import ClassifierSpec, Precision
 from tests.exporter.models import make_model, saved
 from tests.trainer.fitted import Fitted
@@ -234,7 +235,7 @@ def test_every_kind_of_file_adds_pytorchs_logits_of_the_wide_path(
     if kind.target == "portable":
         onnx.checker.check_model(graph, full_check=True)
     session, without = session_of(graph), session_of(graph_of(model, kind, None))
-    rows = [row_of(text, spec) for text in TEXTS]
+    rows = [encode_message(text, spec).rows[0] for text in TEXTS]
     if not spec.pad_length:
         rows += [np.array(ids[:SHORT], np.uint16) for ids in HOSTILE.values()]
     ids, mask = pad(rows)
@@ -294,7 +295,7 @@ def exported(checkpoint: Path) -> Path:
 
 def test_an_exported_file_gives_the_checkpoints_logits_of_texts(fitted: Fitted, exported: Path) -> None:
     model = short_model(fitted, SPECS[0])
-    ids, mask = (torch.from_numpy(array) for array in pad([row_of(text, SPECS[0]) for text in TEXTS]))
+    ids, mask = (torch.from_numpy(array) for array in pad([encode_message(text, SPECS[0]).rows[0] for text in TEXTS]))
     with torch.no_grad():
         expected = model(ids, mask).numpy()
     np.testing.assert_allclose(SpamClassifier(exported).logits(list(TEXTS)), expected, atol=1e-4)

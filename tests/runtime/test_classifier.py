@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime import SpamClassifier, Verdict
+from runtime import ModelError, SpamClassifier, Verdict
 from runtime.model_file import is_small
 from runtime.spec import ClassifierSpec
 from runtime.tokenizer import encode
@@ -209,17 +209,91 @@ def test_a_stream_that_is_left_leaves_no_thread(classifier: SpamClassifier) -> N
 
 
 class Counting:
-    """A session that counts the messages it is asked about, and takes its time."""
+    """A session that counts the messages it is asked about and the runs at one time, and takes its time."""
 
     def __init__(self, classifier: SpamClassifier) -> None:
         assert classifier._session is not None
-        self.session, self.messages = classifier._session, 0
+        self.session, self.messages, self.running, self.most = classifier._session, 0, 0, 0
+        self.lock = threading.Lock()
         classifier._session = self  # type: ignore[assignment]
 
     def run(self, names: list[str], inputs: dict[str, np.ndarray[Any, Any]]) -> object:
-        self.messages += len(inputs["input_ids"])
+        with self.lock:
+            self.messages += len(inputs["input_ids"])
+            self.running += 1
+            self.most = max(self.most, self.running)
         time.sleep(0.02)
+        with self.lock:
+            self.running -= 1
         return self.session.run(names, inputs)
+
+
+def with_large_data(model: Path, folder: Path) -> Path:
+    """A copy of a model that has more weights beside it than a small one has."""
+    large = folder / "large.onnx"
+    shutil.copy(model, large)
+    with (folder / "large.onnx.data").open("wb") as data:
+        data.truncate(40 << 20)
+    return large
+
+
+def in_bulk(classifier: SpamClassifier, how: str, texts: list[str]) -> list[Verdict]:
+    return list(classifier.stream(texts)) if how == "stream" else classifier.verdicts(texts)
+
+
+@pytest.mark.parametrize("how", ["verdicts", "stream"])
+def test_threads_run_the_batches_of_a_small_model_side_by_side(model: Path, tmp_path: Path, how: str) -> None:
+    texts = [f"message {n}" for n in range(40)]
+    for path, threads, most in ((model, 3, 3), (model, 1, 1), (with_large_data(model, tmp_path), 3, 1)):
+        classifier = SpamClassifier(path, threads=threads, max_batch_tokens=12)
+        counting = Counting(classifier)
+        in_bulk(classifier, how, texts)
+        assert counting.most == most
+    alone = SpamClassifier(model, threads=3)
+    before, counting = threading.active_count(), Counting(alone)
+    alone.verdict("hello")
+    assert (counting.most, threading.active_count()) == (1, before)
+
+
+@pytest.mark.parametrize("how", ["verdicts", "stream"])
+def test_verdicts_keep_their_order_whichever_batch_is_done_first(model: Path, how: str) -> None:
+    texts = ["word " * (n * 7919 % 90) + str(n) for n in range(2500)]
+    expected = SpamClassifier(model, threads=1, max_batch_tokens=4096).predict_proba(texts)[:, 1]
+    found = in_bulk(SpamClassifier(model, threads=4, max_batch_tokens=256), how, texts)
+    np.testing.assert_allclose([verdict.score for verdict in found], expected, atol=1e-6)
+    assert [verdict.tokens for verdict in found] == [len(encode(text)[0]) for text in texts]
+
+
+def test_what_is_no_string_far_into_a_batch_is_named_with_its_index(model: Path) -> None:
+    texts: list[Any] = ["fine"] * 3000
+    texts[1500] = texts[2900] = None
+    classifier = SpamClassifier(model, threads=4)
+    with pytest.raises(TypeError, match="message 1500 is None"):
+        classifier.predict(texts)
+    stream, count = classifier.stream(texts), 0
+    with pytest.raises(TypeError):
+        while next(stream):
+            count += 1
+    assert count == 1500
+
+
+@pytest.mark.parametrize("how", ["verdicts", "stream"])
+def test_a_run_that_fails_is_raised_and_ends_the_others(model: Path, how: str) -> None:
+    classifier = SpamClassifier(model, threads=2, max_batch_tokens=4)
+    counting = Counting(classifier)
+    run = counting.run
+
+    def fail_later(names: list[str], inputs: dict[str, np.ndarray[Any, Any]]) -> object:
+        if counting.messages > 10:
+            raise RuntimeError("out of memory")
+        return run(names, inputs)
+
+    counting.run = fail_later  # type: ignore[method-assign]
+    before = threading.active_count()
+    with pytest.raises(ModelError, match="onnxruntime failed while running it: out of memory"):
+        in_bulk(classifier, how, [f"message {n}" for n in range(1000)])
+    assert counting.messages < 20
+    assert threading.active_count() == before
 
 
 def test_a_stream_that_is_left_stops_computing(model: Path) -> None:
@@ -293,7 +367,7 @@ def test_other_processes_can_be_handed_a_classifier(model: Path) -> None:
 FORK = """
 import os, sys
 from runtime import SpamClassifier
-classifier = SpamClassifier(sys.argv[1], threads=2)
+classifier = SpamClassifier(sys.argv[1], threads=2, max_batch_tokens=2)
 expected = classifier.predict(["before", "the fork"])
 for how in (os._exit, sys.exit):
     child = os.fork()
@@ -361,10 +435,7 @@ def test_public_names_are_there_and_others_are_not() -> None:
 
 def test_a_small_model_has_one_thread_and_larger_batches(model: Path, tmp_path: Path) -> None:
     assert is_small(model)
-    large = tmp_path / "toy.onnx"
-    shutil.copy(model, large)
-    with (tmp_path / "toy.onnx.data").open("wb") as data:  # weights may lie beside
-        data.truncate(40 << 20)
+    large = with_large_data(model, tmp_path)  # weights may lie beside
     assert not is_small(large)
     assert SpamClassifier(model)._max_batch_tokens == 4 * SpamClassifier(large)._max_batch_tokens == 1024
     session = SpamClassifier(model)._session

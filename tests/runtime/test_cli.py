@@ -14,6 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from runtime import SpamClassifier
+from runtime.spec import ClassifierSpec
 from tests.runtime.toy_model import write_toy_model
 
 SPAM_INFER = [sys.executable, "-c", "from runtime.cli import main; main()"]
@@ -111,6 +112,34 @@ def test_files_folders_and_zipped_files_together(tmp_path: Path, inbox: Path, mo
     assert [row["text"] for row in rows(done)] == [*LINES, "hello\nworld", "caf\ufffd"]
     assert b"1 bytes were not utf-8 and were replaced" in done.stderr
     assert b"1 files in folders were left out" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("channels", "name", "arguments", "said"),
+    [
+        (("sms", "chat"), "a.eml", (), True),
+        (("sms", "chat"), "a.mbox.gz", (), True),
+        (("sms", "chat"), "a.txt", ("--input", "eml"), True),
+        (("sms", "chat"), "a.eml", ("--quiet",), False),
+        (("sms", "chat"), "a.eml", ("--input", "text"), False),
+        (("sms", "chat"), "a.txt", (), False),
+        (("sms", "mail"), "a.eml", (), False),
+        ((), "a.eml", (), False),
+    ],
+    ids=str,
+)
+def test_mail_for_a_model_that_saw_none_is_noted_once(
+    tmp_path: Path, channels: tuple[str, ...], name: str, arguments: tuple[str, ...], said: bool
+) -> None:
+    trained = write_toy_model(tmp_path / "m.onnx", ClassifierSpec(channels=channels))
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_bytes(b"From x\nSubject: hello\n\nworld\n")
+    done = spam_infer(tmp_path / "one", tmp_path / "two", "--model", trained, *arguments)
+    assert done.returncode == 0
+    notes = [line for line in done.stderr.decode().splitlines() if "trained on" in line]
+    note = "spam-infer: this model was trained on sms, chat, not on mail: expect more mistakes in such inputs"
+    assert notes == ([note] if said else [])
 
 
 def test_a_long_message_is_marked_and_windows_read_all_of_it(tmp_path: Path, model: Path) -> None:

@@ -241,5 +241,14 @@ def test_nothing_reports_home(model: Path, tmp_path: Path) -> None:
 
 
 def test_open_model_gives_the_description_of_the_file(tmp_path: Path) -> None:
-    spec = ClassifierSpec(threshold=0.7, temperature=1.5, base_model="nano", test_metrics={"f1": 0.9})
+    spec = ClassifierSpec(
+        threshold=0.7, temperature=1.5, base_model="nano", test_metrics={"f1": 0.9}, channels=("sms", "chat")
+    )
     assert open_model(write_toy_model(tmp_path / "m.onnx", spec))[1] == spec
+
+
+def test_a_file_from_before_there_were_channels_says_none(tmp_path: Path) -> None:
+    path, old = tmp_path / "m.onnx", toy_model()
+    old.metadata_props.remove(next(entry for entry in old.metadata_props if entry.key == "spam_edge.channels"))
+    onnx.save(old, str(path))
+    assert open_model(path)[1].channels == ()

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from runtime.spec import ClassifierSpec
 from trainer.data import Tokens, tokenize
@@ -26,10 +23,8 @@ class Fitted:
 
     messages: Messages
     tokens: Tokens
-    folds: NDArray[np.int64]
     wide: Wide
-    logits: Tensor
-    """float32 (messages, 2): out of fold."""
+    """Not calibrated."""
 
 
 def themed_sample(*, step: int = 1) -> Messages:
@@ -46,6 +41,6 @@ def fit_sample() -> Fitted:
     """Fit it as `spam-train` does, with the smallest table."""
     torch.set_num_threads(1)
     messages = themed_sample()
-    tokens, folds = tokenize(messages.texts, ClassifierSpec()), np.arange(len(messages)) % 3
-    wide, logits = fit_wide(tokens, messages.labels, messages.themes, folds, rows=FEWEST_ROWS, ridge=0.1)
-    return Fitted(messages, tokens, folds, wide, logits)
+    tokens = tokenize(messages.texts, ClassifierSpec())
+    wide, _ = fit_wide(tokens, messages.labels, messages.themes, rows=FEWEST_ROWS, ridge=0.1)
+    return Fitted(messages, tokens, wide)

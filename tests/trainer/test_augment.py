@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from trainer.augment import INVISIBLE, altered, disguised, epoch_texts
 from trainer.distill import remix, taught
 from trainer.evaluation.labelled import Messages
-from trainer.spelling import fold
+from trainer.spelling import skeleton
 
 ALWAYS = partial(altered, disguise=1)
 TEXTS = ["Call 0900 123 456 now and win a prize", "see you at noon", "ok", "Ünïcode 日本語 🎉"]
@@ -46,7 +46,7 @@ def test_about_the_share_that_is_asked_for_is_altered() -> None:
 def test_a_disguise_can_be_read(seed: int) -> None:
     """Without what is invisible or stands between letters, most letters are the old ones or look like them."""
     text = "congratulations you have won a holiday"
-    plain = "".join(c for c in fold(disguised(text, random.Random(seed))) if c not in INVISIBLE + " .-_*")
+    plain = "".join(c for c in skeleton(disguised(text, random.Random(seed))) if c not in INVISIBLE + " .-_*")
     assert len(plain) in range(len(text.replace(" ", "")), len(text.replace(" ", "")) + 4)
     alike = {
         "0": "o",

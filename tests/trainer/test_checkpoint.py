@@ -21,7 +21,9 @@ from trainer.errors import TrainerError
 
 @torch.no_grad()
 def test_a_checkpoint_gives_back_what_was_saved(tmp_path: Path) -> None:
-    spec = ClassifierSpec(labels=("ok", "junk"), spam_label="junk", threshold=0.7, temperature=1.5, base_model="nano")
+    spec = ClassifierSpec(
+        labels=("ok", "junk"), spam_label="junk", threshold=0.7, temperature=1.5, base_model="nano", channels=("mail",)
+    )
     save_model(tmp_path, lively(), spec)
     loaded = load_checkpoint(tmp_path)
     ids = torch.randint(0, 50257, (2, 9))

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import random
-import re
 import resource
 import shutil
 import signal
@@ -64,7 +63,7 @@ def test_a_run_leaves_all_that_belongs_to_a_checkpoint(
     assert [path.name for path in out.parent.iterdir()] == ["checkpoint"]  # no state, no scratch
     assert "accuracy" in done.stdout
     assert "epoch 2 of 2: validation loss" in done.stderr
-    assert re.search(r"--target-fpr 0.01: with only 3\d ham to choose from", done.stderr)
+    assert "--target-fpr 0.01: with only 26 ham to choose from" in done.stderr
 
 
 def test_metrics_are_what_the_model_does(trained: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -108,6 +107,19 @@ def test_the_saved_recipe_makes_the_same_model_again(
     assert done.returncode == 0, done.stderr
     for name in ("model.safetensors", "wide.safetensors", "metrics.json", "config.json", "errors.tsv"):
         assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes(), name
+
+
+def test_several_files_are_one_set_of_messages(tmp_path: Path) -> None:
+    lines = SAMPLE.read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "ham.tsv").write_text("".join(line for line in lines if line.startswith("ham")), encoding="utf-8")
+    (tmp_path / "spam.tsv").write_text("".join(line for line in lines if line.startswith("spam")), encoding="utf-8")
+    data = ["--data", tmp_path / "ham.tsv", "--data", tmp_path / "spam.tsv"]
+    done = command("spam-train", *QUICK[2:], *data, "--epochs", 1, "--out", tmp_path / "checkpoint")
+    assert done.returncode == 0, done.stderr
+    assert f"ham.tsv, {tmp_path / 'spam.tsv'}: 520 messages, 260 spam" in done.stderr
+    assert read_recipe(tmp_path / "checkpoint" / "recipe.toml")["data"] == list(map(str, data[1::2]))
+    (tmp_path / "spam.tsv").write_text("junk\tbuy\n", encoding="utf-8")
+    refused(command("spam-train", *QUICK[2:], *data, "--out", tmp_path / "no"), "no message is labelled 'spam'")
 
 
 def test_several_processes_make_one_checkpoint(
@@ -267,3 +279,17 @@ def read_recipe_fields() -> list[str]:
 def test_every_recipe_of_the_published_table_is_one(recipe: Path) -> None:
     stated = read_recipe(recipe)
     assert make_recipe(recipe, **{}).model == stated.get("model", "gpt2")
+
+
+def test_a_checkpoint_says_what_kinds_of_messages_it_is_for(tmp_path: Path) -> None:
+    rows = [
+        {"label": label, "text": f"{text} {number}", "channel": ("sms", "chat")[number % 2]}
+        for number in range(20)
+        for label, text in (("spam", "WIN a prize"), ("ham", "see you at"))
+    ]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ["--data", tmp_path / "m.jsonl", "--model", "nano", "--epochs", "1", "--device", "cpu"]
+    done = command("spam-train", *arguments, "--set", "groups=none", "--wide", "0", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert load_checkpoint(tmp_path / "out").spec.channels == ("chat", "sms")
+    assert "Kinds of messages: chat, sms." in (tmp_path / "out" / "README.md").read_text()

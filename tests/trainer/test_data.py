@@ -24,11 +24,13 @@ from pyarrow import parquet
 from runtime.errors import InputError
 from runtime.spec import END_OF_TEXT, ClassifierSpec
 from trainer import data
-from trainer.data import data_files, download_sms, tokenize
+from trainer.data import channels, data_files, download_sms, tokenize
 from trainer.errors import TrainerError
 from trainer.evaluation.labelled import (
+    CHANNEL_COLUMN,
     Messages,
     escape,
+    read_dataset,
     read_messages,
     read_split,
     repeats,
@@ -343,3 +345,31 @@ def test_a_broken_download_is_refused_and_leaves_nothing(
             download_sms()
     assert "--data" in str(caught.value)
     assert not cache.exists() or not list(cache.iterdir())
+
+
+def channels_of(*paths: Path) -> tuple[str, ...]:
+    return channels(read_dataset(*paths, columns=(CHANNEL_COLUMN,)), paths)
+
+
+def test_channels_are_those_that_a_hundredth_of_the_messages_have(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(
+        "label,channel,text\n"
+        + "spam,sms,hello\n" * 150
+        + "ham,chat,hello\n" * 47
+        + "ham,mail,hello\n" * 2
+        + "ham,comment,hello\n"
+    )
+    assert channels_of(tmp_path / "a.csv") == ("chat", "mail", "sms")
+
+
+def test_channels_are_not_known_where_one_file_does_not_say(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("label,channel,text\nspam,sms,hello\nham,chat,hello\n")
+    (tmp_path / "b.csv").write_text("label,text\nspam,hello\nham,hello\n")
+    assert channels_of(tmp_path / "a.csv") == ("chat", "sms")
+    assert channels_of(tmp_path / "a.csv", tmp_path / "b.csv") == ()
+
+
+def test_the_collection_is_known_to_be_text_messages(sms_collection: Path, tmp_path: Path) -> None:
+    assert channels_of(sms_collection) == ("sms",)
+    (tmp_path / "mail.csv").write_text("label,channel,text\n" + "ham,mail,hello\n" * 100)
+    assert channels_of(tmp_path / "mail.csv", sms_collection) == ("mail", "sms")

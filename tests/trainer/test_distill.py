@@ -1,7 +1,6 @@
 """A model taught by others, through the whole of `learn`."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,8 @@ from accelerate import Accelerator
 from runtime.spec import ClassifierSpec
 from trainer import pipeline
 from trainer.distill import CERTAINTY, Judge, bayes_judge, tfidf_judge
-from trainer.errors import TrainerError
-from trainer.evaluation.labelled import Messages, read_messages, write_split
-from trainer.pipeline import learn, train_classifier
+from trainer.evaluation.labelled import Messages, read_messages
+from trainer.pipeline import learn
 from trainer.recipe import make_recipe
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "messages.tsv"
@@ -59,22 +57,6 @@ def test_training_leaves_the_threads_of_others_alone(messages: Messages) -> None
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
-
-
-def test_more_messages_are_learned_from_and_not_measured_on(messages: Messages, tmp_path: Path) -> None:
-    data, also, other = tmp_path / "data.tsv", tmp_path / "also.tsv", tmp_path / "other.tsv"
-    write_split(data, messages, ("ham", "spam"))
-    known = messages.take(range(40))  # wherever these ended up, none may be learned and measured at once
-    write_split(also, known.followed_by(Messages(("more spam", "more ham"), (1, 0))), ("ham", "spam"))
-    write_split(other, Messages(("more spam", "more ham"), (1, 0)), ("good", "spam"))
-    recipe = make_recipe(model="nano", data=str(data), epochs=1)
-    alone = train_classifier(recipe, tmp_path / "alone", device="cpu")
-    both = train_classifier(replace(recipe, also=str(also)), tmp_path / "both", device="cpu")
-    assert both["test"]["count"] == alone["test"]["count"]
-    assert alone["train"]["count"] + 2 <= both["train"]["count"] < alone["train"]["count"] + 42
-    assert both["test"]["exact_repeats"] == 0
-    with pytest.raises(TrainerError, match="has the labels good, spam, not ham, spam"):
-        train_classifier(replace(recipe, also=str(other)), tmp_path / "no", device="cpu")
 
 
 @pytest.mark.parametrize("make", [bayes_judge, tfidf_judge])

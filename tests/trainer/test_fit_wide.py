@@ -42,20 +42,23 @@ class Direct:
 
     scores: Matrix
     """(messages, themes) by weights that saw every message."""
-    unseen: Matrix
-    """The same by weights that saw no message of its fold."""
     known: int
     """N-grams in the table."""
 
 
-def direct(messages: Messages, folds: NDArray[np.int64], ridge: float) -> Direct:
+def direct(messages: Messages, ridge: float) -> Direct:
     """What `fit_wide` approximates, in float64 with dense matrices."""
     blocks = NGrams().hashes(*packed([encode(text)[0] for text in messages.texts]))
     count = len(messages)
     bags = [[Counter(block.values[row][block.there[row]].tolist()) for block in blocks] for row in range(count)]
     spread = Counter(value for bag in bags for block in bag for value in block)
+    weight: Counter[int] = Counter()
+    for bag in bags:
+        for block in bag:
+            for value in block:
+                weight[value] += 1 / math.sqrt(len(block))  # type: ignore[assignment]
     owner: dict[int, int] = {}
-    for value in sorted(spread, key=lambda value: (spread[value], value)):
+    for value in sorted(spread, key=lambda value: (round(weight[value], 9), value)):
         owner[value % FEWEST_ROWS] = value
     places = {value: place for place, value in enumerate(owner.values())}
     idf = {value: round(20 * (math.log((1 + count) / (1 + spread[value])) + 1)) for value in places}
@@ -75,17 +78,9 @@ def direct(messages: Messages, folds: NDArray[np.int64], ridge: float) -> Direct
     pairs = list(zip(messages.labels, messages.themes, strict=True))
     target = np.array([[1.0 if pair == name else -1.0 for name in sorted(set(pairs))] for pair in pairs])
     mean = target.mean(0)
-    gram = design @ design.T
-
-    def solved(train: NDArray[np.bool_]) -> Matrix:
-        inner = gram[np.ix_(train, train)] + ridge * np.eye(int(train.sum()))
-        weights: Matrix = gram[:, train] @ scipy.linalg.solve(inner, (target - mean)[train], assume_a="pos") + mean
-        return weights
-
-    unseen = np.zeros_like(target)
-    for fold in set(folds.tolist()):
-        unseen[folds == fold] = solved(folds != fold)[folds == fold]
-    return Direct(solved(np.ones(count, bool)), unseen, len(places))
+    inner = design @ design.T
+    scores: Matrix = inner @ scipy.linalg.solve(inner + ridge * np.eye(count), target - mean, assume_a="pos") + mean
+    return Direct(scores, len(places))
 
 
 @pytest.fixture(scope="module")
@@ -93,72 +88,43 @@ def few() -> Messages:
     return themed_sample(step=3)
 
 
-def fit(messages: Messages, folds: NDArray[np.int64] | None = None, ridge: float = RIDGE) -> tuple[Wide, Tensor]:
-    folds = np.arange(len(messages)) % 3 if folds is None else folds
+def fit(messages: Messages, ridge: float = RIDGE) -> Wide:
     tokens = tokenize(messages.texts, SPEC)
-    return fit_wide(tokens, messages.labels, messages.themes, folds, rows=FEWEST_ROWS, ridge=ridge)
+    return fit_wide(tokens, messages.labels, messages.themes, rows=FEWEST_ROWS, ridge=ridge)[0]
 
 
 def test_logits_are_those_of_the_ridge_regression_solved_directly(
     few: Messages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TOLERANCE", 1e-9)
-    folds = np.arange(len(few)) % 3
-    wide, unseen = fit(few, folds)
-    expected = direct(few, folds, RIDGE)
+    wide, expected = fit(few), direct(few, RIDGE)
     assert int((wide.check >= 0).sum()) == expected.known
-    # what no table takes part in is exact
-    torch.testing.assert_close(
-        unseen, wide.label_logits(torch.from_numpy(expected.unseen)).float(), atol=1e-4, rtol=1e-4
-    )
     # int8 weights: far closer than the scores of two messages are to each other
     logits = wide_logits(wide, tokenize(few.texts, SPEC))
     exact = wide.label_logits(torch.from_numpy(expected.scores)).float()
-    assert float((logits - exact).abs().max()) < 0.01 * float(exact.std())
+    assert float((logits - exact).abs().max()) < 0.02 * float(exact.std())
 
 
 def test_conjugate_gradients_stop_close_to_the_solution(few: Messages) -> None:
-    folds = np.arange(len(few)) % 3
-    wide, _ = fit(few, folds)
+    wide = fit(few)
     logits = log_odds(wide_logits(wide, tokenize(few.texts, SPEC)))
-    exact = log_odds(wide.label_logits(torch.from_numpy(direct(few, folds, RIDGE).scores)))
+    exact = log_odds(wide.label_logits(torch.from_numpy(direct(few, RIDGE).scores)))
     assert float((logits - exact).abs().max()) < 0.1 * float(exact.std())
 
 
-def test_out_of_fold_logits_know_nothing_of_the_labels_of_their_fold(
-    few: Messages, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("rank", [1, 16])
+def test_the_solution_does_not_depend_on_the_preconditioner(
+    few: Messages, monkeypatch: pytest.MonkeyPatch, rank: int
 ) -> None:
     monkeypatch.setattr(module, "TOLERANCE", 1e-9)
-    folds = np.arange(len(few)) % 4
-    _, unseen = fit(few, folds)
-    of_fold = np.flatnonzero(folds == 2)
-    swapped = list(few.labels)
-    first = [next(place for place in of_fold if few.labels[place] == label) for label in (0, 1)]
-    for place in first:  # one of each label, so that the shares of the themes stay
-        swapped[place] = 1 - swapped[place]
-    themes = list(few.themes)
-    for place, other in zip(first, first[::-1], strict=True):
-        themes[place] = few.themes[other]
-    _, others = fit(Messages(few.texts, tuple(swapped), tuple(themes)), folds)
-    # but for the two numbers of the calibration, which all messages share, they are the same
-    line = np.polyfit(log_odds(unseen)[of_fold], log_odds(others)[of_fold], 1)
-    np.testing.assert_allclose(log_odds(others)[of_fold], np.polyval(line, log_odds(unseen)[of_fold]), atol=1e-3)
-    rest = folds != 2
-    line = np.polyfit(log_odds(unseen)[rest], log_odds(others)[rest], 1)
-    assert np.abs(np.polyval(line, log_odds(unseen)[rest]) - log_odds(others)[rest].numpy()).max() > 0.01
-
-
-def test_out_of_fold_logits_are_calibrated(fitted: Fitted) -> None:
-    labels = torch.tensor(fitted.messages.labels).double()
-    odds = log_odds(fitted.logits)
-    wrong = torch.sigmoid(odds) - labels
-    # where the likelihood is largest, these two sums are 0
-    assert abs(float(wrong.mean())) < 1e-4 and abs(float((wrong * odds).mean())) < 1e-4
-    assert float(((odds > 0) == (labels > 0)).double().mean()) > 0.8
+    expected = wide_logits(fit(few), tokenize(few.texts, SPEC))
+    monkeypatch.setattr(module, "PRECONDITIONED", rank)
+    torch.testing.assert_close(wide_logits(fit(few), tokenize(few.texts, SPEC)), expected, atol=1e-2, rtol=0)
 
 
 def test_messages_it_was_fitted_to_are_told_apart(fitted: Fitted) -> None:
     odds = log_odds(wide_logits(fitted.wide, fitted.tokens))
+    odds -= odds.median()
     assert float(((odds > 0) == torch.tensor(fitted.messages.labels).bool()).double().mean()) > 0.98
 
 
@@ -181,22 +147,16 @@ def in_ascii(messages: Messages, spam: float) -> Messages:
 
 @torch.no_grad()
 def test_a_message_without_a_known_ngram_is_as_likely_spam_as_any(fitted: Fitted) -> None:
-    assert abs(spam_score_of_nothing(fit(in_ascii(fitted.messages, 1.0))[0]) - 1 / 2) < 0.1
-    assert spam_score_of_nothing(fit(in_ascii(fitted.messages, 0.25))[0]) < 0.25
-
-
-@torch.no_grad()
-@pytest.mark.xfail(reason="the shares of the themes and the calibration decide it: 0.49 to 0.54", strict=True)
-def test_a_message_without_a_known_ngram_is_ham_where_there_is_as_much_ham_as_spam(fitted: Fitted) -> None:
-    assert spam_score_of_nothing(fit(in_ascii(fitted.messages, 1.0))[0]) < 0.5
+    assert abs(spam_score_of_nothing(fit(in_ascii(fitted.messages, 1.0))) - 1 / 2) < 0.1
+    assert spam_score_of_nothing(fit(in_ascii(fitted.messages, 0.25))) < 0.25
 
 
 def test_the_same_messages_give_the_same_bytes(few: Messages) -> None:
-    (one, logits), (other, same) = fit(few), fit(few)
-    assert one.config == other.config and torch.equal(logits, same)
+    one, other = fit(few), fit(few)
+    assert one.config == other.config
     for name, tensor in one.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[name]), name
-    assert not torch.equal(one.weight, fit(few, ridge=2 * RIDGE)[0].weight)
+    assert not torch.equal(one.weight, fit(few, ridge=2 * RIDGE).weight)
 
 
 def test_themes_of_one_name_are_kept_apart_by_their_labels(fitted: Fitted) -> None:
@@ -211,12 +171,11 @@ def test_themes_of_one_name_are_kept_apart_by_their_labels(fitted: Fitted) -> No
 
 def test_messages_without_themes_have_one_for_each_label(few: Messages) -> None:
     messages = Messages(few.texts, few.labels)
-    wide, unseen = fit(messages)
+    wide = fit(messages)
     assert wide.config.labels == (0, 1) and wide.weight.shape == (FEWEST_ROWS, 2)
     # the two scores mirror each other
     torch.testing.assert_close(wide.bias[0], -wide.bias[1])
     assert int((wide.weight[:, 0].int() + wide.weight[:, 1].int()).abs().max()) <= 1
-    assert float(((log_odds(unseen) > 0) == torch.tensor(few.labels).bool()).double().mean()) > 0.75
 
 
 def test_products_of_bytes_leave_room_for_two_in_16_bits(fitted: Fitted) -> None:
@@ -227,7 +186,7 @@ def test_products_of_bytes_leave_room_for_two_in_16_bits(fitted: Fitted) -> None
     assert not wide.step[wide.check < 0].any() and not wide.weight[wide.check < 0].any()
 
 
-def test_a_row_is_given_to_its_most_frequent_ngram() -> None:
+def test_a_row_is_given_to_the_ngram_that_is_in_most_messages() -> None:
     wide = Wide(WideConfig(("", ""), (0, 1), FEWEST_ROWS))
     rare, often, other = 7 + FEWEST_ROWS, 7 + 5 * FEWEST_ROWS, 8
     counts = module.Counts(
@@ -241,10 +200,10 @@ def test_a_row_is_given_to_its_most_frequent_ngram() -> None:
 def test_progress_is_reported_to_the_end(few: Messages) -> None:
     seen: dict[str, list[tuple[int, int]]] = {}
     fit_wide(
-        tokenize(few.texts, SPEC), few.labels, few.themes, np.arange(len(few)) % 2, rows=FEWEST_ROWS, ridge=1.0,
+        tokenize(few.texts, SPEC), few.labels, few.themes, rows=FEWEST_ROWS, ridge=1.0,
         steps=3, report=lambda phase, done, total: seen.setdefault(phase, []).append((done, total)),
     )  # fmt: skip
-    assert seen["n-grams"][-1] == (len(few), len(few)) and seen["solving"] == [(1, 3), (2, 3), (3, 3)]
+    assert seen["n-grams"][-1] == (len(few), len(few)) and seen["solving"][-1] == (3, 3)
 
 
 def pair(odds: Tensor) -> Tensor:
@@ -272,7 +231,7 @@ def test_a_path_counts_for_what_it_says(seed: int) -> None:
 
 def test_with_few_messages_the_paths_count_for_what_is_thought_of_them() -> None:
     nothing = pair(torch.zeros(2))
-    np.testing.assert_allclose(join_paths(nothing, nothing, [0, 1]), (0.25, 1.0, 0.0), atol=1e-9)
+    np.testing.assert_allclose(join_paths(nothing, nothing, [0, 1]), (0.25, module.USUAL_GAIN, 0.0), atol=1e-9)
 
 
 @pytest.mark.parametrize("size", [1.0, 30.0, 1000.0])
@@ -298,10 +257,11 @@ def test_a_joined_model_gives_the_logits_that_its_outcome_says(fitted: Fitted) -
     deep = pipeline.classify(model, train), pipeline.classify(model, tokens)
     wide = Wide(fitted.wide.config)
     wide.load_state_dict(fitted.wide.state_dict())
-    outcome = pipeline.add_wide(model, wide, fitted.logits[:40], tokens, validation.labels, Outcome(History(), *deep))
+    beside = wide_logits(wide, train)
+    outcome = pipeline.add_wide(model, wide, beside, tokens, validation.labels, Outcome(History(), *deep))
     of_deep, of_wide, offset = join_paths(deep[1], wide_logits(fitted.wide, tokens), validation.labels)
     torch.testing.assert_close(pipeline.classify(model, tokens), outcome.validation_logits, atol=1e-4, rtol=0)
-    expected = of_deep * deep[0] + of_wide * fitted.logits[:40] + torch.tensor([0.0, offset])
+    expected = of_deep * deep[0] + of_wide * beside + torch.tensor([0.0, offset])
     torch.testing.assert_close(outcome.train_logits, expected)
     first = torch.tensor([encode(validation.texts[0])[0]])
     torch.testing.assert_close(model(first)[0], outcome.validation_logits[0], atol=1e-4, rtol=0)

@@ -75,6 +75,8 @@ class Splits:
 
 THEME_COLUMN = "theme"
 """Column that may say what a message is about, in free text."""
+CHANNEL_COLUMN = "channel"
+"""Column that may say what kind of message it is: sms, chat, mail..."""
 LABELLED_ENDINGS = tuple(ending + packed for ending in (".jsonl", ".tsv", ".csv") for packed in ("", ".gz"))
 """Files of a folder that hold labelled messages."""
 

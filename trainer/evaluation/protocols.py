@@ -28,6 +28,8 @@ FEWEST_GRAMS = 16
 campaign, and stands in messages that have nothing else in common."""
 NEIGHBOURS = 128
 """Of a 9-gram that many messages hold, each message looks at so many others on either side, in alphabetical order."""
+MORE = 4
+"""Of a message's 9-grams, one in so many is looked up besides the rarer half."""
 CANDIDATES = 256
 """Messages that one is compared with at most, those first that share most of its rarest 9-grams."""
 
@@ -83,9 +85,14 @@ def _connect(forms: Sequence[str]) -> list[int]:
         prefix = (size + 1) // 2 - (size - len(shared))
         if size < FEWEST_GRAMS or prefix <= 0:
             continue
-        rarest = shared[np.argsort(counts[shared], kind="stable")[:prefix]]
+        rising = shared[np.argsort(counts[shared], kind="stable")]
+        # with some more of the 9-grams than the rarer half, as many more must be shared: far fewer texts are candidates
+        seen = int(np.searchsorted(counts[rising], 2 * NEIGHBOURS, side="right"))
+        more = max(0, min(seen, prefix + size // MORE) - prefix)
+        rarest = rising[: prefix + more]
         hits = _holders(owner, begins[mine[rarest]], counts[rarest], place)
         found, often = np.unique(hits, return_counts=True)
+        found, often = found[often > more], often[often > more]
         for other in found[np.argsort(-often, kind="stable")[: CANDIDATES + 1]].tolist():
             theirs = int(sizes[other])
             if theirs < FEWEST_GRAMS or _root(parents, other) == _root(parents, place):
@@ -138,11 +145,17 @@ def _root(parents: list[int], place: int) -> int:
     return place
 
 
+LARGEST_GROUP = 0.05
+"""Share of a part that a group of near repeats may be."""
+
+
 def grouped_split(labels: ArrayLike, groups: ArrayLike, shares: Sequence[float], seed: int) -> Places:
     """The part that each message goes to, int64 (messages,), from 0: no group is in two parts, class shares are kept.
 
     Large groups are placed first, each where most is missing; the many of one message then fill what is left, so that a
-    part has its share of every class to about one message unless a group is larger than a part.
+    part has its share of every class to about one message unless a group is larger than a part. A group that would be
+    more than `LARGEST_GROUP` of the smallest part goes to the largest: a part that is mostly one campaign says nothing
+    of the others.
 
     Args:
         labels: class of each message.
@@ -162,6 +175,8 @@ def grouped_split(labels: ArrayLike, groups: ArrayLike, shares: Sequence[float],
     order.sort(key=lambda name: -int(counts[name].sum()))
     weights = [1 / total for total in totals.tolist()]
     chosen = np.zeros(len(names), dtype=np.int64)
+    largest = max(range(len(wanted)), key=wanted.__getitem__)
+    most = LARGEST_GROUP * min(share for share in wanted if share) * len(label)
     for name in order:
         row = counts[name].tolist()
         need = [
@@ -171,7 +186,7 @@ def grouped_split(labels: ArrayLike, groups: ArrayLike, shares: Sequence[float],
             )
             for part, share in zip(missing, wanted, strict=True)
         ]
-        best = max(range(len(need)), key=need.__getitem__)
+        best = largest if 1 < most < sum(row) else max(range(len(need)), key=need.__getitem__)
         missing[best] = [left - count for left, count in zip(missing[best], row, strict=True)]
         chosen[name] = best
     return chosen[group]

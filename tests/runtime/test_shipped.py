@@ -2,15 +2,19 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from held_out import MESSAGE, parts
+from messages import read_written
 
 from runtime import SpamClassifier
 from runtime.model_file import SHIPPED
+from tests.disguises import DISGUISES
 
 ROOT = Path(__file__).parents[2]
 SPAM = "WINNER!! You have been selected for a £1000 prize. Call 09061701461 now to claim. Txt STOP to end"
@@ -23,15 +27,41 @@ def shipped() -> SpamClassifier:
 
 
 def test_it_is_small_and_its_card_is_beside_it() -> None:
-    assert SHIPPED.stat().st_size <= 5_000_000
+    assert SHIPPED.stat().st_size <= 16_000_000
     card = (SHIPPED.parent / "README.md").read_text()
-    assert "--distill" in card and "SMS Spam Collection" in card
+    assert "learn.jsonl" in card and "Thresholds" in card
 
 
 def test_it_knows_spam_from_ham_with_good_reason(shipped: SpamClassifier) -> None:
     spam, ham = shipped.verdicts([SPAM, HAM])
     assert (spam.label, ham.label) == ("spam", "ham")
-    assert spam.score > 0.95 and ham.score < 0.05
+    assert spam.score > 0.95 and ham.score < 0.25
+
+
+def test_it_knows_what_it_is_for(shipped: SpamClassifier) -> None:
+    assert {"sms", "mail", "chat", "comment"} <= set(shipped.spec.channels)
+    assert shipped.spec.fold == "reader-1"
+
+
+def test_it_is_right_on_messages_of_today_that_it_never_saw(shipped: SpamClassifier) -> None:
+    placed, _ = read_written()
+    messages = [message for message in placed.values() if parts([message]) == [MESSAGE]]
+    spam = np.array([message.label == "spam" for message in messages])
+    called = np.array([verdict.label == "spam" for verdict in shipped.verdicts(message.text for message in messages)])
+    assert len(messages) > 1000
+    assert called[~spam].mean() < 0.05, "ham called spam"
+    assert called[spam].mean() > 0.7, "spam caught"
+
+
+@pytest.mark.parametrize("style", ["fullwidth", "mathematical_bold", "sans_serif_bold", "circled", "squared"])
+def test_styled_letters_change_no_verdict(shipped: SpamClassifier, style: str) -> None:
+    texts = [SPAM, HAM]
+    styled = [DISGUISES[style](text, random.Random(1)) for text in texts]
+    assert styled != texts and shipped.predict(styled) == shipped.predict(texts)
+
+
+def test_a_text_like_nothing_it_has_seen_is_ham(shipped: SpamClassifier) -> None:
+    assert shipped.predict(["ᚠᛇᚻ᛫ᛒᛦᚦ᛫ᚠᚱᚩᚠᚢᚱ", "qzxv jkwq vvxq zzkq", "ᏣᎳᎩ ᎦᏬᏂᎯᏍᏗ"]) == ["ham"] * 3
 
 
 @pytest.mark.parametrize(

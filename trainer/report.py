@@ -49,6 +49,12 @@ def model_card(recipe: Recipe, spec: ClassifierSpec, metrics: Mapping[str, Any],
     chosen, reported = metrics["thresholds"][0]["ham_chosen_on"], metrics["thresholds"][0]["ham"]
     padding = f"{spec.padding}" + (f", {spec.pad_length} tokens" if spec.pad_length else "")
     kinds = f"Kinds of messages: {', '.join(spec.channels)}.\n" if spec.channels else ""
+    beside = (
+        f"Its logits there are the transformer's alone: those of the wide path ({recipe.wide:,} n-grams) are added by "
+        "spam-edge.\n"
+        if recipe.wide
+        else ""
+    )
     return f"""---
 library_name: transformers
 pipeline_tag: text-classification
@@ -59,7 +65,7 @@ base_model: {recipe.model}
 GPT-2 ({recipe.model}, starting weights: {recipe.weights}) with a head of {len(spec.labels)} labels
 ({", ".join(spec.labels)}), read at the {spec.readout} token; padding: {padding}; fold: {spec.fold}.
 transformers loads the checkpoint's folder as a `GPT2ForSequenceClassification`; `spam-export` makes an ONNX file of it.
-
+{beside}
 ## Data
 
 {data}: {sizes["train"]:,} training, {sizes["validation"]:,} validation and {sizes["test"]:,} test messages

@@ -96,6 +96,8 @@ EVERYWHERE = "everywhere"
 EXCEPTIONS: dict[tuple[str, str], tuple[int, str]] = {
     ("date", EVERYWHERE): (33, "ham tells appointments, bills and journeys; spam seldom names a day"),
     ("time of day", EVERYWHERE): (25, "the same"),
+    ("link with a scheme", "mail"): (13, "firms' mail points to their own pages by whole addresses"),
+    ("four digits in a row", "mail"): (14, "order, invoice and customer numbers are more of ham"),
     ("link", "sms"): (15, "the lure of most spam by SMS is its link"),
     ("greeting", "chat"): (18, "strangers greet, friends go on talking"),
     ("emoji", "comment"): (16, "giveaways and follow for follow are made of them"),

@@ -198,11 +198,7 @@ def report_path(out: Path) -> Path:
 
 def release(model: Classifier) -> dict[str, verify.Floats]:
     """The transformer's tensors by name, as arrays that share their memory."""
-    return {
-        name.removeprefix("transformer."): tensor.numpy()
-        for name, tensor in model.state_dict().items()
-        if not name.startswith("wide.")
-    }
+    return {name.removeprefix("transformer."): tensor.numpy() for name, tensor in model.last_token_tensors().items()}
 
 
 def write_graph(

@@ -31,6 +31,10 @@ class Classifier(GPT2Classifier):
         self.wide: Wide | None = None
         """The wide path, whose logits are added to the transformer's."""
 
+    def last_token_tensors(self) -> dict[str, Tensor]:
+        """The tensors by name, without those of the wide path."""
+        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("wide.")}
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Logits of messages side by side, as `GPT2Classifier.forward`, those of the wide path included."""
         logits: Tensor = super().forward(input_ids, attention_mask)
@@ -74,12 +78,10 @@ def save_model(folder: Path, model: Classifier, spec: ClassifierSpec) -> None:
     """Write ``config.json``, ``model.safetensors`` and, for a model with a wide path, ``wide.safetensors`` into an
     existing folder."""
     described = hugging_face_config(model.config, spec)
-    wide, model.wide = model.wide, None
-    files = {WEIGHTS_FILE: model.state_dict()}
-    if wide is not None:
-        model.wide = wide
-        described["spam_edge_wide"] = dataclasses.asdict(wide.config)
-        files[WIDE_FILE] = wide.state_dict()
+    files = {WEIGHTS_FILE: model.last_token_tensors()}
+    if model.wide is not None:
+        described["spam_edge_wide"] = dataclasses.asdict(model.wide.config)
+        files[WIDE_FILE] = model.wide.state_dict()
     config = json.dumps(described, indent=2, ensure_ascii=False)
     (folder / CONFIG_FILE).write_text(config + "\n", encoding="utf-8")
     for name, values in files.items():
